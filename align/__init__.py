@@ -1,0 +1,1 @@
+"""Preference alignment of code models."""

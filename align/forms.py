@@ -1,0 +1,159 @@
+"""Foreign row forms, translated to our records: the files people already have are read as they are.
+
+Problems: HumanEval and EvalPlus, MBPP, CodeAlpaca, `messages`. Groups: RRHF, UltraFeedback. Rows of ours pass
+through. APPS-style `input_output` is not read yet.
+"""
+
+import ast
+import builtins
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from .errors import DataError
+from .schema import PreferencePair, Problem, RankedGroup, Record, SftRow, content_id
+
+Row = dict[str, Any]
+
+
+def adapt(kind: type[Record], row: Row) -> Row:
+    """The row in the form that `kind` validates.
+
+    Raises:
+        DataError: the row has none of the forms known for `kind`.
+    """
+    for columns, translate in FORMS.get(kind, ()):
+        if columns <= row.keys():
+            return translate(row)
+    return row
+
+
+def _humaneval(row: Row) -> Row:
+    prompt = row["prompt"]
+    solution = row.get("canonical_solution")
+    return {
+        "prompt": prompt,
+        "entry_point": row["entry_point"],
+        "tests": [row["test"]],
+        "test_kind": "check",
+        "reference": None if solution is None else prompt + solution,
+        "source": "humaneval",
+        "meta": {"task_id": row["task_id"]},
+    }
+
+
+def _mbpp(row: Row) -> Row:
+    imports = row.get("test_imports") or []
+    return {
+        "prompt": row.get("text") or row.get("prompt") or "",
+        "entry_point": called_function(row["test_list"]),
+        "tests": list(row["test_list"]),
+        "test_kind": "asserts",
+        "test_imports": list(imports),
+        "test_setup": row.get("test_setup_code") or None,
+        "reference": row["code"],
+        "source": "mbpp",
+        "meta": {"task_id": row["task_id"]},
+    }
+
+
+def _alpaca(row: Row) -> Row:
+    text = row["instruction"] + (f"\n\n{row['input']}" if row.get("input") else "")
+    return _own_columns(row, {"prompt": text}, {"instruction", "input", "output"}, "alpaca")
+
+
+def _messages(row: Row) -> Row:
+    turns = list(row["messages"])
+    while turns and turns[-1].get("role") == "assistant":
+        turns.pop()
+    if not turns:
+        raise DataError("messages: no user turn to answer")
+    return _own_columns(row, {"prompt": turns}, {"messages"}, "messages")
+
+
+def _problem(row: Row) -> Row:
+    """A row with a prompt: our own form, or somebody's with further columns, which move to `meta`."""
+    return _own_columns(row, {}, set(), "")
+
+
+def _own_columns(row: Row, fields: Row, used: set[str], source: str) -> Row:
+    known = Problem.model_fields
+    ours = {key: value for key, value in row.items() if key in known and key not in used}
+    rest = {key: value for key, value in row.items() if key not in known and key not in used}
+    for key in rest:
+        if close := difflib.get_close_matches(key, known, n=1, cutoff=0.85):
+            raise DataError(f"{key}: unknown field, did you mean {close[0]!r}? (map it with `columns:`)")
+    translated = {"source": source, **ours, **fields}
+    if rest:
+        translated["meta"] = {**rest, **translated.get("meta", {})}
+    return translated
+
+
+def _rrhf(row: Row) -> Row:
+    k = len(row["responses"])
+    return _group(row["query"], row["responses"], row["scores"], ["student"] * k, [""] * k)
+
+
+def _ultrafeedback(row: Row) -> Row:
+    answers = [answer for answer in row["completions"] if answer.get("overall_score") is not None]
+    if not answers:
+        raise DataError("completions: none has an overall_score")
+    return _group(
+        row["instruction"],
+        [answer["response"] for answer in answers],
+        [answer["overall_score"] for answer in answers],
+        ["student"] * len(answers),
+        [str(answer.get("model", "")) for answer in answers],
+    )
+
+
+def _group(prompt: str, responses: list[str], scores: list[float], roles: list[str], models: list[str]) -> Row:
+    return {
+        "problem_id": content_id(prompt),
+        "prompt": prompt,
+        "responses": list(responses),
+        "scores": [float(score) for score in scores],
+        "roles": roles,
+        "models": models,
+    }
+
+
+def _pair(row: Row) -> Row:
+    if not all(isinstance(row[name], str) for name in ("prompt", "chosen", "rejected")):
+        raise DataError("prompt, chosen and rejected must be final text, not messages: render them first")
+    kept = {key: value for key, value in row.items() if key in PreferencePair.model_fields}
+    return {"problem_id": content_id(row["prompt"]), **kept}
+
+
+def _sft(row: Row) -> Row:
+    return {"prompt": row["prompt"], "completion": row["completion"]}
+
+
+def called_function(tests: list[str]) -> str | None:
+    """The name of the first function that the asserts call by name and that is no builtin."""
+    for test in tests:
+        try:
+            tree = ast.parse(test.strip())
+        except SyntaxError:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
+                return node.func.id
+    return None
+
+
+FORMS: dict[type[Record], list[tuple[set[str], Callable[[Row], Row]]]] = {
+    Problem: [
+        ({"task_id", "prompt", "entry_point", "test"}, _humaneval),
+        ({"task_id", "code", "test_list"}, _mbpp),
+        ({"prompt"}, _problem),
+        ({"instruction"}, _alpaca),
+        ({"messages"}, _messages),
+    ],
+    RankedGroup: [
+        ({"query", "responses", "scores"}, _rrhf),
+        ({"instruction", "completions"}, _ultrafeedback),
+    ],
+    PreferencePair: [({"prompt", "chosen", "rejected"}, _pair)],
+    SftRow: [({"prompt", "completion"}, _sft)],
+}

@@ -1,0 +1,281 @@
+"""Read and write records: JSON Lines, plain or gzipped, and JSON arrays.
+
+A wrong line is reported with its number; a file is replaced whole or not at all; a journal survives
+`kill -9`. Knows nothing of recipes. Foreign row forms are translated by `align.forms`.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from .errors import BackendError, DataError
+from .forms import adapt
+from .schema import Record
+
+R = TypeVar("R", bound=Record)
+
+HUB = "hf://datasets/"
+
+
+def read(path: str | Path, kind: type[R], columns: Mapping[str, str] | None = None) -> list[R]:
+    """All records of a file.
+
+    Args:
+        path: `.jsonl`, `.jsonl.gz`, `.json` (an array or JSON Lines) or `hf://datasets/owner/name@revision/split`.
+        kind: the record class; foreign forms that `align.forms` knows are translated.
+        columns: our field → the file's column, for files with other names.
+
+    Raises:
+        DataError: with `file:line`, the field and what was found there.
+    """
+    return [record for _, record in scan(path, kind, columns)]
+
+
+def scan(path: str | Path, kind: type[R], columns: Mapping[str, str] | None = None) -> Iterator[tuple[str, R]]:
+    """Like `read`, one record at a time with its place (`file:line`)."""
+    for where, row in rows(path):
+        try:
+            yield where, kind.model_validate(adapt(kind, _rename(row, columns, where)))
+        except ValidationError as error:
+            raise DataError(f"{where}: {explain(error)}") from None
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+
+
+def rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a file, each with its place (`file:line`)."""
+    if str(path).startswith(HUB):
+        yield from _hub_rows(str(path))
+        return
+    with _open(Path(path)) as file:
+        try:
+            if _is_array(file):
+                yield from _array_rows(str(path), file)
+            else:
+                yield from _line_rows(str(path), file)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{path}: cannot be decompressed ({error}): the file is cut or is not gzip") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a pydantic error in one line."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "record"
+    if first["type"] == "missing":
+        return f"{place}: missing"
+    if first["type"] == "extra_forbidden":
+        return f"{place}: unknown field"
+    message = first["msg"].removeprefix("Value error, ")
+    found = repr(first["input"])
+    return f"{place}: {message}, found {found if len(found) <= 60 else found[:57] + '...'}"
+
+
+def dump(value: Any) -> str:
+    """One line of JSON."""
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
+    return json.dumps(value, ensure_ascii=False)
+
+
+def write(path: Path, records: Iterable[Any]) -> int:
+    """Write records as JSON Lines, replacing the file whole; returns how many."""
+    count = 0
+    with replacing(path) as file:
+        for record in records:
+            file.write(dump(record) + "\n")
+            count += 1
+    return count
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one indented JSON value, replacing the file whole."""
+    with replacing(path) as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A text file that appears under its name only when it is complete and on disk; `.gz` is compressed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".gz":
+            # mtime 0 keeps the bytes the same between runs
+            with open(temporary, "wb") as raw:
+                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+                    lines = _Utf8(packed)
+                    yield lines  # type: ignore[misc]
+                _sync(raw.fileno())
+        else:
+            with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+                yield file
+                file.flush()
+                _sync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Journal:
+    """An append-only file of JSON lines: what is in it survives `kill -9`, a torn last line is dropped.
+
+    `sync_seconds=0` puts every entry on disk before `append` returns (paid answers); otherwise at most
+    that many seconds of entries are lost to a power cut, and none to `kill -9`.
+    """
+
+    def __init__(self, path: Path, sync_seconds: float = 1.0) -> None:
+        self.path = path
+        self.sync_seconds = sync_seconds
+        self.entries: list[dict[str, Any]] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a+b")  # noqa: SIM115 - closed by close()
+        self._recover()
+        self._synced = time.monotonic()
+
+    def _recover(self) -> None:
+        self._file.seek(0)
+        good = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                self.entries.append(json.loads(line))
+            except ValueError:
+                break
+            good += len(line)
+        self._file.truncate(good)
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Add one entry."""
+        try:
+            self._file.write(dump(dict(entry)).encode("utf-8", "backslashreplace") + b"\n")
+            self._file.flush()
+            if time.monotonic() - self._synced >= self.sync_seconds:
+                _sync(self._file.fileno())
+                self._synced = time.monotonic()
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+
+    def close(self) -> None:
+        """Put everything on disk and close."""
+        if not self._file.closed:
+            _sync(self._file.fileno())
+            self._file.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Utf8:
+    """The one method of a text file that JSON needs, over a gzip stream."""
+
+    def __init__(self, packed: gzip.GzipFile) -> None:
+        self._packed = packed
+
+    def write(self, text: str) -> int:
+        return self._packed.write(text.encode("utf-8", "backslashreplace"))
+
+
+def _sync(descriptor: int) -> None:
+    os.fsync(descriptor)
+
+
+def _open(path: Path) -> TextIO:
+    try:
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding="utf-8")  # type: ignore[return-value]
+        return open(path, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _is_array(file: TextIO) -> bool:
+    start = file.read(4096).lstrip("\ufeff \t\r\n")
+    file.seek(0)
+    return start.startswith("[")
+
+
+def _array_rows(path: str, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        values = json.load(file)
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    for index, value in enumerate(values):
+        yield from _object(f"{path}[{index}]", value)
+
+
+def _line_rows(path: str, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.lstrip("\ufeff"))
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: not JSON: {error}") from None
+        yield from _object(f"{path}:{number}", value)
+
+
+def _object(where: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}")
+    yield where, value
+
+
+def _rename(row: dict[str, Any], columns: Mapping[str, str] | None, where: str) -> dict[str, Any]:
+    if not columns:
+        return row
+    renamed = dict(row)
+    for ours, theirs in columns.items():
+        if theirs not in row:
+            raise DataError(f"{where}: no column {theirs!r} (columns: {', '.join(row)}); mend `columns:`")
+        renamed.pop(theirs, None)
+        renamed[ours] = row[theirs]
+    return renamed
+
+
+def parse_hub(address: str) -> tuple[str, str | None, str]:
+    """(dataset, revision, split) of `hf://datasets/owner/name@revision/split`."""
+    parts = address.removeprefix(HUB).split("/")
+    if len(parts) != 3 or not all(parts):
+        raise DataError(f"{address}: expected {HUB}owner/name@revision/split")
+    owner, name, split = parts
+    name, _, revision = name.partition("@")
+    return f"{owner}/{name}", revision or None, split
+
+
+def _hub_rows(address: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    dataset, revision, split = parse_hub(address)
+    try:
+        import datasets
+    except ImportError:
+        raise BackendError(f"{address}: reading from the hub needs `pip install 'align-rrtf[train]'`") from None
+    try:
+        loaded = datasets.load_dataset(dataset, revision=revision, split=split)
+    except Exception as error:  # the hub client raises a dozen unrelated types for one cause: not reachable
+        first = (str(error).splitlines() or [""])[0]
+        raise BackendError(f"{address}: cannot be loaded ({type(error).__name__}: {first})") from None
+    for index, row in enumerate(loaded):
+        yield f"{address}[{index}]", dict(row)

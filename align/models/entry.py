@@ -1,0 +1,79 @@
+"""What stands under `models:` in a recipe: weights, an endpoint, or the offline stand-in. Torch-free."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+
+
+class Entry(BaseModel):
+    """Base of the three kinds of model."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+
+class Weights(Entry):
+    """A transformers model, by folder or hub id. Keys are transformers' own."""
+
+    model_name_or_path: str
+    """A folder or a hub id. A folder that a training stage left may hold an adapter and its `base.json`."""
+    revision: str | None = None
+    """Hub revision."""
+    dtype: Dtype = "float32"
+    """Type of the frozen weights; trainable ones are float32 (PITFALLS 11b)."""
+    load_in_4bit: bool = False
+    """Quantise the frozen weights to nf4 (bitsandbytes)."""
+    trust_remote_code: bool = False
+    """Run Python that comes with the weights. Off unless you have read it."""
+    chat_template: str | None = None
+    """A Jinja chat template, for bases that have none."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the weights are a folder here."""
+        return Path(self.model_name_or_path).is_dir()
+
+
+class Endpoint(Entry):
+    """A model behind an OpenAI-compatible server."""
+
+    base_url: str | list[str]
+    """Address of the API, or of several replicas. `${NAME}` reads the environment."""
+    model: str
+    """The server's name for the model."""
+    api_key: str | None = None
+    """`${NAME}`: the environment variable that holds the key. A literal key is refused."""
+    max_concurrency: int = Field(default=32, gt=0)
+    """Requests in flight at once."""
+    max_requests: int | None = Field(default=None, gt=0)
+    """Hard limit on requests for a run."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Hard limit on cost for a run, in the currency of the prices."""
+    price_per_million: dict[Literal["prompt", "completion"], float] | None = None
+    """Price of a million tokens."""
+
+
+class Offline(Entry):
+    """The rule-based stand-in teacher: answers from a folder of operations, with a stated error rate."""
+
+    offline: str
+    """Folder with `operations.jsonl`."""
+    errors: dict[str, float] = Field(default_factory=dict)
+    """Operation name → how often its typical bug is written; `default` is for the operations not named."""
+    seed: int = 0
+    """Seed of the errors."""
+
+
+AnyEntry = Weights | Endpoint | Offline
+KINDS: dict[str, type[Entry]] = {"model_name_or_path": Weights, "base_url": Endpoint, "offline": Offline}
+"""The key that tells the kinds apart."""
+
+
+def entry_class(section: dict[str, Any]) -> type[Entry] | None:
+    """The class of a `models:` section, by the key that tells; None where no or several kinds fit."""
+    found = [kind for key, kind in KINDS.items() if key in section]
+    return found[0] if len(found) == 1 else None
