@@ -206,7 +206,7 @@ def _sync(descriptor: int) -> None:
 def _open(path: Path) -> TextIO:
     try:
         if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8")  # type: ignore[return-value]
+            return gzip.open(path, "rt", encoding="utf-8")
         return open(path, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None

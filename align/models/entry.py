@@ -3,17 +3,15 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
+
+from ..config import ENVIRONMENT, Section, bad_key
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 
 
-class Entry(BaseModel):
+class Entry(Section):
     """Base of the three kinds of model."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, protected_namespaces=(), use_attribute_docstrings=True
-    )
 
 
 class Weights(Entry):
@@ -55,6 +53,14 @@ class Endpoint(Entry):
     """Hard limit on cost for a run, in the currency of the prices."""
     price_per_million: dict[Literal["prompt", "completion"], float] | None = None
     """Price of a million tokens."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _from_environment(cls, key: str | None) -> str | None:
+        if key is not None and not ENVIRONMENT.fullmatch(key):
+            # the value is not repeated: an error message must not show a key
+            raise bad_key("api_key", "a key is not written into a recipe: write ${NAME} and set the variable NAME")
+        return key
 
 
 class Offline(Entry):

@@ -1,0 +1,5 @@
+"""Recipes: read, check, plan, run."""
+
+from .recipe import Recipe
+
+__all__ = ["Recipe"]

@@ -1,0 +1,218 @@
+"""Strict YAML: every value has a line, every mistake is one line with the place and the cure.
+
+YAML 1.2 (`5e-7` is a float, `no` is text), doubled keys refused, dotted `a.b=c` overrides, `Section` as the base
+of every typed part, `${NAME}` for the environment. Knows nothing of stages.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from .errors import ConfigError, suggest
+from .io import explain
+
+Place = tuple[str | int, ...]
+"""Path of a value in a document: keys and list indices."""
+
+ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Section(BaseModel):
+    """Base of every typed part of a recipe: unknown keys are errors; the docstring under a field is its help."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            accepted = [field.alias or name for name, field in cls.model_fields.items()]
+            for key in data:
+                if key not in accepted and key not in cls.model_fields:
+                    raise bad_key(str(key), f"unknown key: {suggest(str(key), accepted)}")
+        return data
+
+
+def bad_key(key: str, message: str) -> PydanticCustomError:
+    """An error about one key of a section, to be raised in its validators."""
+    return PydanticCustomError("bad_key", "{message}", {"message": message, "key": key})
+
+
+S = TypeVar("S", bound=Section)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data with the line of every value."""
+
+    path: str
+    data: dict[str, Any]
+    lines: Mapping[Place, int]
+    overridden: frozenset[Place] = frozenset()
+
+    def where(self, place: Place) -> str:
+        """`file:line: a.b.c`, for messages."""
+        dotted = ".".join(str(part) for part in place)
+        if any(place[: len(path)] == path for path in self.overridden):
+            return f"override {dotted}"
+        known = place
+        while known and known not in self.lines:
+            known = known[:-1]
+        return f"{self.path}:{self.lines.get(known, 1)}: {dotted}".removesuffix(": ")
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Document:
+    """Read a YAML file and apply `a.b=c` overrides.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, doubles a key, or an override does not fit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    parsed = _parse(text, str(path))
+    if not isinstance(parsed, CommentedMap):
+        raise ConfigError(f"{path}:1: expected a mapping with `stages:`")
+    lines: dict[Place, int] = {}
+    data = _plain(parsed, (), lines)
+    changed = frozenset(_override(data, text) for text in overrides)
+    return Document(str(path), data, lines, changed)
+
+
+def validate(kind: type[S], document: Document, place: Place, data: Any) -> S:
+    """Build a section from the data at `place`.
+
+    Raises:
+        ConfigError: with `file:line`, the dotted key, what was found and what is expected.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"{document.where(place)}: expected a mapping, found {data!r}")
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, document, place, data)) from None
+
+
+def expand(text: str) -> str:
+    """Replace `${NAME}` by the environment's value.
+
+    Raises:
+        ConfigError: the variable is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if found is None:
+            raise ConfigError(f"the environment variable {match[1]} is not set (the recipe says {text!r})")
+        return found
+
+    return ENVIRONMENT.sub(value, text)
+
+
+def unset_variables(value: Any) -> set[str]:
+    """Names in `${NAME}` anywhere in the value that the environment lacks."""
+    if isinstance(value, str):
+        return {name for name in ENVIRONMENT.findall(value) if name not in os.environ}
+    if isinstance(value, dict):
+        return set().union(*(unset_variables(item) for item in value.values()))
+    if isinstance(value, list):
+        return set().union(*(unset_variables(item) for item in value))
+    return set()
+
+
+def _parse(text: str, path: str) -> Any:
+    try:
+        return YAML(typ="rt").load(text)
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = str(error.problem).split(" with value")[0]
+        raise ConfigError(f"{path}:{line}: {problem}: write each key once") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from None
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+
+
+def _plain(node: Any, place: Place, lines: dict[Place, int]) -> Any:
+    """Plain dicts, lists and scalars; `lines` is filled on the way."""
+    if isinstance(node, CommentedMap):
+        for key in node:
+            lines[(*place, key)] = node.lc.key(key)[0] + 1
+        return {key: _plain(value, (*place, key), lines) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        for index in range(len(node)):
+            lines[(*place, index)] = node.lc.item(index)[0] + 1
+        return [_plain(value, (*place, index), lines) for index, value in enumerate(node)]
+    for exact in (bool, int, float, str):
+        if isinstance(node, exact):
+            return exact(node)
+    return node
+
+
+def _override(data: dict[str, Any], text: str) -> Place:
+    dotted, equals, value = text.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"override {text!r}: expected key=value, such as stages.align.args.learning_rate=1e-4")
+    place = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+    parent: Any = data
+    for part in place[:-1]:
+        parent = _step(parent, part, text)
+    if isinstance(parent, list) and not (isinstance(place[-1], int) and place[-1] < len(parent)):
+        raise ConfigError(f"override {text!r}: {place[-1]!r} is no index of a list of {len(parent)}")
+    parent[place[-1]] = _plain(_parse(value, f"override {text!r}"), (), {})
+    return place
+
+
+def _step(parent: Any, part: str | int, text: str) -> Any:
+    if isinstance(parent, list) and isinstance(part, int) and part < len(parent):
+        child = parent[part]
+    elif isinstance(parent, dict):
+        if parent.get(part) is None:
+            parent[part] = {}
+        child = parent[part]
+    else:
+        raise ConfigError(f"override {text!r}: nothing at {part!r}")
+    if not isinstance(child, dict | list):
+        raise ConfigError(f"override {text!r}: {part!r} is not a section")
+    return child
+
+
+def _one_line(error: ValidationError, document: Document, place: Place, data: Any) -> str:
+    first = error.errors()[0]
+    inner = _present(first["loc"], data)
+    context = first.get("ctx", {})
+    if first["type"] == "bad_key":
+        key = () if inner[-1:] == (context["key"],) else (context["key"],)
+        return f"{document.where((*place, *inner, *key))}: {context['message']}"
+    if first["type"] == "missing":
+        inner = (*inner, str(first["loc"][-1]))
+    message = explain(error).partition(": ")[2]
+    return f"{document.where((*place, *inner))}: {message}"
+
+
+def _present(loc: tuple[str | int, ...], data: Any) -> Place:
+    """The part of pydantic's location that names keys of the data: union tags are left out."""
+    found: list[str | int] = []
+    for part in loc:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        found.append(part)
+    return tuple(found)

@@ -1,0 +1,145 @@
+"""Judge responses by running their problems' tests. Gives facts (Verdicts) and their raw scores; orders nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ..errors import DataError
+from ..execute import Execution, Pool, Program, program_for
+from ..schema import NO_VERDICT, Problem, Response, Verdict
+
+PASSED = 3.0
+"""Raw score of a response that passes every test."""
+ScoreScale = Literal["unit", "paper"]
+
+
+class UnitTests:
+    """The unit-test ranker.
+
+    Args:
+        workers: programs run at once; the number of cores by default.
+        isolation: `auto` (the strongest level there is, or refuse), `A`, `B` or `none`.
+        timeout: CPU seconds a program, where its problem has no limit of its own.
+        cache: a file of results that survives the call; nothing is reused without it.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        isolation: Literal["auto", "A", "B", "none"] = "auto",
+        timeout: float | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self._settings = (workers, isolation, timeout, cache)
+
+    def judge(
+        self,
+        problems: Iterable[Problem],
+        responses: Sequence[Response],
+        on_done: Callable[[int, Execution], None] | None = None,
+    ) -> Iterator[Verdict]:
+        """One Verdict a response, in order, while later ones still run.
+
+        Raises:
+            DataError: a response answers a problem that is not there, or that has no tests.
+            BackendError: programs cannot be run on this machine.
+        """
+        index = index_problems(problems)
+        pairs = [(response, problem_of(response, index)) for response in responses]
+        workers, isolation, timeout, cache = self._settings
+        with Pool(workers, isolation=isolation, timeout=timeout, cache=cache) as pool:
+            programs = [_program(response, problem) for response, problem in pairs]
+            runs = pool.run([program for program in programs if program is not None], on_done)
+            for (response, problem), program in zip(pairs, programs, strict=True):
+                if program is None:
+                    yield no_program(response, problem, pool.level)
+                else:
+                    yield verdict(response, problem, next(runs))
+
+    async def ajudge(self, problems: Iterable[Problem], responses: Sequence[Response]) -> AsyncIterator[Verdict]:
+        """`judge` for asyncio: the event loop is free while programs run."""
+        verdicts = self.judge(problems, responses)
+        while (found := await asyncio.to_thread(next, verdicts, None)) is not None:
+            yield found
+
+
+def index_problems(problems: Iterable[Problem]) -> dict[str, Problem]:
+    """Problems by id, and by the user's own `task_id` or `id` where they have one."""
+    index: dict[str, Problem] = {}
+    for problem in problems:
+        for own in ("task_id", "id"):
+            if own in problem.meta:
+                index.setdefault(str(problem.meta[own]), problem)
+        index[problem.id] = problem
+    return index
+
+
+def problem_of(response: Response, index: Mapping[str, Problem]) -> Problem:
+    """The problem that a response answers.
+
+    Raises:
+        DataError: it is not there, or has no tests.
+    """
+    problem = index.get(response.problem_id)
+    if problem is None:
+        raise DataError(f"response {response.id} answers problem {response.problem_id!r}, which is not in the problems")
+    if not problem.tests:
+        raise DataError(f"problem {problem.id} has no tests to judge response {response.id} by: run a tests stage")
+    return problem
+
+
+def verdict(response: Response, problem: Problem, ran: Execution) -> Verdict:
+    """The Verdict of a response whose program ran."""
+    return Verdict(
+        response_id=response.id,
+        problem_id=problem.id,
+        passed=ran.outcome == "passed",
+        outcome=ran.outcome,
+        reason=ran.reason,
+        tests_passed=ran.tests_passed,
+        tests_total=ran.tests_total,
+        failed_tests=ran.failed_tests,
+        isolation=ran.isolation,
+        stderr_tail=ran.stderr_tail,
+    )
+
+
+def no_program(response: Response, problem: Problem, isolation: Literal["A", "B", "none"]) -> Verdict:
+    """The Verdict of a response that holds no program."""
+    return Verdict(
+        response_id=response.id,
+        problem_id=problem.id,
+        passed=False,
+        outcome="compile_error",
+        reason="no_program",
+        tests_passed=0,
+        tests_total=len(problem.tests),
+        isolation=isolation,
+    )
+
+
+def raw_score(found: Verdict) -> float | None:
+    """PanGu-Coder2's four levels, graded: 0 does not compile; 1 fails to load, or raises or times out with nothing
+    passed; 2 + share of asserts passed; 3 passes all. None where the fault is not the program's."""
+    if found.outcome in NO_VERDICT:
+        return None
+    if found.outcome == "passed":
+        return PASSED
+    if found.outcome == "compile_error":
+        return 0.0
+    if found.outcome in ("runtime_error", "timeout") and found.tests_passed == 0:
+        return 1.0
+    return 2.0 + found.tests_passed / max(found.tests_total, 1)
+
+
+def score(found: Verdict, scale: ScoreScale = "unit") -> float | None:
+    """`unit`: raw score / 3; `paper`: the level 0, 1, 2 or 3."""
+    raw = raw_score(found)
+    if raw is None:
+        return None
+    return raw / PASSED if scale == "unit" else float(int(raw))
+
+
+def _program(response: Response, problem: Problem) -> Program | None:
+    return None if response.code is None else program_for(problem, solution=response.code)

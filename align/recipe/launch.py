@@ -1,0 +1,128 @@
+"""Ranks: who leads, who follows, and how a training stage is spawned with `accelerate launch`. Torch-free.
+
+Under a launcher every rank runs the recipe. Rank 0 decides and announces in a file what it runs; the others follow
+that file, never a barrier, so that hours of data work cannot trip a collective's watchdog.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackendError, StageError
+from .workspace import Workspace
+
+POLL_SECONDS = 0.2
+SEE_SECONDS = 30.0
+"""How long a rank waits for rank 0's announcements to appear before it says that it does not see them."""
+HELD = "ALIGN_RUN_HELD"
+"""Set for spawned training: the parent process holds the run's lock."""
+
+
+def rank() -> int:
+    """This process's rank under a launcher; 0 without one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Processes under the launcher; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_launched() -> bool:
+    """Whether a launcher started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+class Leader:
+    """Rank 0's announcements."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._path = _announcements(workspace) if world_size() > 1 else None
+        if self._path is not None:
+            self._path.write_text(json.dumps(_identity()) + "\n", encoding="utf-8")
+
+    def announce(self, stage: str, action: str, folder: Path) -> None:
+        """`action`: run, or done."""
+        if self._path is not None:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"stage": stage, "action": action, "folder": str(folder)}) + "\n")
+
+    def close(self) -> None:
+        """Nothing more will run."""
+        if self._path is not None:
+            self.announce("", "end", Path())
+
+
+def follow(workspace: Workspace) -> Iterator[dict[str, Any]]:
+    """Rank 0's announcements as they come.
+
+    Raises:
+        StageError: they do not appear: this rank does not see rank 0's `runs/`.
+    """
+    path, started, read = _announcements(workspace), time.monotonic(), 0
+    while True:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        whole = [json.loads(line) for line in lines if line.endswith("\n")]
+        if not whole or not _same_launch(whole[0]):
+            if time.monotonic() - started > SEE_SECONDS:
+                raise StageError(f"rank {rank()} does not see rank 0's {workspace.runs}: put runs/ on a shared disk")
+        else:
+            for entry in whole[1 + read :]:
+                read += 1
+                if entry["action"] == "end":
+                    return
+                yield entry
+        time.sleep(POLL_SECONDS)
+
+
+def spawn(recipe_path: str, overrides: tuple[str, ...], stage: str, run: str, launch: dict[str, Any]) -> None:
+    """Run one training stage under `accelerate launch`.
+
+    Raises:
+        StageError: it ended with an error, which it has printed itself.
+    """
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    for option, value in launch.items():
+        command += [f"--{option}", str(value)]
+    command += ["-m", "align", "run", recipe_path, *overrides, "--only", stage, "--run", run]
+    ended = subprocess.run(command, env={**os.environ, HELD: "1"}, check=False)
+    if ended.returncode:
+        raise StageError(f"{stage}: accelerate launch ended with exit code {ended.returncode}")
+
+
+def refuse_many_gpus(stage: str) -> None:
+    """Refuse to train in this process where several GPUs are visible and no launcher divides the work.
+
+    Raises:
+        BackendError: with the two cures.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = list(Path("/dev").glob("nvidia[0-9]*"))
+    count = len(devices) if visible is None else len([name for name in visible.split(",") if name.strip()])
+    if not is_launched() and devices and count > 1:
+        raise BackendError(
+            f"{stage}: {count} GPUs are visible and no launcher divides the work: add "
+            f"`launch: {{num_processes: {count}}}` to the stage, or set CUDA_VISIBLE_DEVICES to one"
+        )
+
+
+def _announcements(workspace: Workspace) -> Path:
+    address = f"{os.environ.get('MASTER_ADDR', '')}-{os.environ.get('MASTER_PORT', '')}"
+    return workspace.folder / f".launch-{address.replace('/', '_')}.jsonl"
+
+
+def _identity() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "launcher": os.getppid(), "time": time.time()}
+
+
+def _same_launch(first: dict[str, Any]) -> bool:
+    """Whether the announcements are this launch's: a killed one may have left its own under the same port."""
+    if first["host"] == socket.gethostname():
+        return bool(first["launcher"] == os.getppid())
+    return bool(time.time() - first["time"] < 2 * SEE_SECONDS)

@@ -1,0 +1,224 @@
+"""Give every stage its content key, and say which are done, which must run and why. Runs nothing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import Place, Section, expand
+from ..errors import StageError
+from ..io import HUB, parse_hub
+from ..models.entry import AnyEntry, Endpoint, Offline
+from .recipe import Recipe, Stage, marked, replace
+from .stage import MODEL, UNKEYED, Marker
+from .workspace import Manifest, Workspace, digest
+
+COMMIT = 40
+"""Length of a git commit id: such a revision is pinned."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage with its key, as far as it is known."""
+
+    stage: Stage
+    key: str | None
+    folder: Path | None
+    manifest: Manifest | None
+    """Set if the stage is done."""
+    why: str
+    """`cached`, or the reason to run, or what it waits for."""
+    written: dict[str, Any]
+    """The config as written, without what does not change results."""
+    inputs: dict[str, str]
+    """Place of every file and model → digest."""
+
+
+def plan(recipe: Recipe, workspace: Workspace) -> list[Step]:
+    """All steps in order; a step whose inputs do not exist yet has no key."""
+    steps: list[Step] = []
+    for stage in recipe.stages:
+        steps.append(plan_step(recipe, workspace, stage, {step.stage.name: step.manifest for step in steps}))
+    return steps
+
+
+def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[str, Manifest | None]) -> Step:
+    """One step, given the manifests of the stages before it."""
+    written = keyed(stage.config)
+    for name in references(stage.config):
+        if done[name] is None:
+            return Step(stage, None, None, None, f"unknown until {name} runs", written, {})
+    inputs: dict[str, str] = {}
+
+    def visit(marker: Marker, value: str, place: Place) -> str:
+        found = _digest(recipe, workspace, marker, value, done)
+        inputs[".".join(map(str, place))] = found
+        return found
+
+    version = stage.module.VERSION
+    key = digest(
+        {
+            "kind": stage.kind,
+            "version": version,
+            "config": keyed(replace(stage.config, visit)),
+            "seed": recipe.seed,
+            "isolation": isolation(stage),
+        }
+    )
+    folder = workspace.stage_folder(stage.name, key)
+    manifest = workspace.done(folder, key)
+    last = workspace.last(stage.name)
+    why = "cached" if manifest else _why(folder, last, stage, written, inputs, recipe.seed)
+    return Step(stage, key, folder, manifest, why, written, inputs)
+
+
+def keyed(section: Section) -> dict[str, Any]:
+    """The config's values that change results, as plain data."""
+    return {
+        field.alias or name: _plain(getattr(section, name))
+        for name, field in type(section).model_fields.items()
+        if UNKEYED not in field.metadata
+    }
+
+
+def references(section: Section) -> Iterator[str]:
+    """Names of the stages that a config refers to."""
+    for _, value, _ in marked(section):
+        if is_reference(value):
+            yield value[1:].partition("/")[0]
+
+
+def is_reference(value: str) -> bool:
+    """Whether it is `$stage/…` (and not `${NAME}`)."""
+    return value.startswith("$") and not value.startswith("${")
+
+
+def resolve(recipe: Recipe, config: Section, done: Mapping[str, Manifest | None]) -> Section:
+    """The config with every reference, benchmark and relative path replaced by a path."""
+
+    def visit(marker: Marker, value: str, place: Place) -> str:
+        if is_reference(value):
+            name, _, file = value[1:].partition("/")
+            manifest = done[name]
+            assert manifest is not None
+            return str(manifest.folder / file)
+        address = recipe.benchmarks.get(value, value)
+        return value if marker is MODEL else address if address.startswith(HUB) else str(recipe.path(address))
+
+    return replace(config, visit)
+
+
+def isolation(stage: Stage) -> str | None:
+    """The isolation level reached, for stages that run programs: it is part of their key."""
+    if not getattr(stage.module, "RUNS_PROGRAMS", False):
+        return None
+    from ..execute import isolation_level
+
+    return isolation_level(getattr(stage.config, "isolation", "auto"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return keyed(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _digest(
+    recipe: Recipe, workspace: Workspace, marker: Marker, value: str, done: Mapping[str, Manifest | None]
+) -> str:
+    if is_reference(value):
+        name, _, file = value[1:].partition("/")
+        manifest = done[name]
+        assert manifest is not None
+        found = manifest.digest(file)
+        if found is None:
+            raise StageError(f"{value}: stage {name} left no {file!r} in {manifest.folder}")
+        return found
+    if marker is MODEL:
+        return _model_digest(recipe, workspace, recipe.models[value])
+    address = recipe.benchmarks.get(value, value)
+    if address.startswith(HUB):
+        dataset, revision, split = parse_hub(address)
+        return digest(["dataset", dataset, split, _commit("dataset", dataset, revision)])
+    path = recipe.path(address)
+    if not path.exists():
+        raise StageError(f"{path}: no such file")
+    return workspace.tree_digest(path) if path.is_dir() else workspace.file_digest(path)
+
+
+def _model_digest(recipe: Recipe, workspace: Workspace, entry: AnyEntry) -> str:
+    if isinstance(entry, Endpoint):
+        # where a model is served, and how fast it is asked, does not change what it says
+        return digest(["endpoint", entry.model])
+    if isinstance(entry, Offline):
+        return digest(["offline", workspace.tree_digest(recipe.path(entry.offline)), entry.errors, entry.seed])
+    how = entry.model_dump(exclude={"model_name_or_path", "revision", "trust_remote_code"})
+    name = expand(entry.model_name_or_path)
+    if recipe.path_is_local(name):
+        return digest(["weights", workspace.tree_digest(recipe.path(name)), how])
+    return digest(["weights", name, _commit("model", name, entry.revision), how])
+
+
+def _commit(kind: str, name: str, revision: str | None) -> str:
+    """The commit that a hub revision means now."""
+    if revision and len(revision) == COMMIT:
+        return revision
+    cure = "give its commit id as the revision, or a local folder"
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise StageError(f"{name}: resolving a hub revision needs `pip install 'align-rrtf[train]'`: {cure}") from None
+    try:
+        return str(HfApi().repo_info(name, repo_type=kind, revision=revision).sha)
+    except Exception as error:  # the hub client raises a dozen unrelated types for one cause: not reachable
+        raise StageError(f"{name}: the hub did not answer ({type(error).__name__}): {cure}") from None
+
+
+def _why(
+    folder: Path,
+    last: Manifest | None,
+    stage: Stage,
+    written: dict[str, Any],
+    inputs: dict[str, str],
+    seed: int,
+) -> str:
+    if folder.is_dir():
+        return "to be continued" if not (folder / "stage.json").exists() else "its files were changed"
+    if last is None:
+        return "never run"
+    old = last.data
+    changes = list(_changes(old["config"], written))
+    if old["seed"] != seed:
+        changes.append(f"seed {old['seed']} → {seed}")
+    if old["version"] != stage.module.VERSION:
+        changes.append(f"{stage.kind} version {old['version']} → {stage.module.VERSION}")
+    shown = {place for place, _ in _flat(written)}
+    for place, value in inputs.items():
+        if old["inputs"].get(place) != value and place in shown:
+            source = dict(_flat(written))[place]
+            if dict(_flat(old["config"])).get(place) == source:
+                changes.append(f"{source} changed")
+    return ", ".join(changes) or "its environment changed"
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """`rounds 3 → 4` for every value that differs."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    for place in sorted(before.keys() | after.keys()):
+        if before.get(place) != after.get(place):
+            yield f"{place} {before.get(place, 'unset')} → {after.get(place, 'unset')}"
+
+
+def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _flat(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _flat(item, f"{place}.{index}")
+    else:
+        yield place, value

@@ -1,0 +1,256 @@
+"""Read a recipe and check everything that can be known before anything runs. Torch-free.
+
+Does not compute keys (plan.py) and does not run (run.py).
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import Field
+
+from .. import stages
+from ..config import Document, Place, Section, expand, load, unset_variables, validate
+from ..errors import ConfigError, suggest
+from ..io import HUB, parse_hub
+from ..models.entry import KINDS, AnyEntry, Offline, Weights, entry_class
+from .stage import FILE, MODEL, Marker
+
+Visit = Callable[[Marker, str, Place], str]
+
+
+class _Top(Section):
+    """The top level of a recipe."""
+
+    seed: int = 0
+    """Seed of everything random."""
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Named models: weights (`model_name_or_path`), an endpoint (`base_url`) or a stand-in (`offline`)."""
+    benchmarks: dict[str, str] = Field(default_factory=dict)
+    """Named problem files, for scoring and decontamination."""
+    stages: dict[str, dict[str, Any] | None]
+    """The stages, in order."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a recipe as written: `$stage/file` values are still references."""
+
+    name: str
+    kind: str
+    module: ModuleType
+    config: Section
+
+    @property
+    def trains(self) -> bool:
+        """Whether it runs on every rank of a launcher."""
+        return bool(getattr(self.module, "TRAINS", False))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe that has been read and checked."""
+
+    document: Document
+    name: str
+    """Name of its run: the path below the nearest `recipes/`, without suffix."""
+    folder: Path
+    seed: int
+    models: dict[str, AnyEntry]
+    benchmarks: dict[str, str]
+    stages: list[Stage]
+    overrides: tuple[str, ...] = ()
+
+    @staticmethod
+    def load(path: str | Path, overrides: Iterable[str] = ()) -> "Recipe":
+        """Read and check a recipe.
+
+        Raises:
+            ConfigError: with `file:line`, the key, what was found and what to do.
+        """
+        overrides = tuple(overrides)
+        document = load(Path(path), overrides)
+        top = validate(_Top, document, (), document.data)
+        models = {name: _entry(document, name, section) for name, section in top.models.items()}
+        folder = Path(path).resolve().parent
+        recipe = Recipe(document, run_name(Path(path)), folder, top.seed, models, top.benchmarks, [], overrides)
+        for name, section in top.stages.items():
+            recipe.stages.append(_stage(recipe, name, dict(section or {})))
+        return recipe
+
+    def run(self, **options: Any) -> Path:
+        """Run it; see `align.recipe.run.run` for the options. Returns the run's folder."""
+        from .run import run
+
+        folder: Path = run(self, **options)
+        return folder
+
+    def path(self, written: str) -> Path:
+        """A path as the recipe means it: below the recipe's folder, else below its repository's root."""
+        found = Path(expand(written))
+        if found.is_absolute():
+            return found
+        for base in (self.folder, repository(self.folder)):
+            if (base / found).exists():
+                return base / found
+        return self.folder / found
+
+    def notes(self) -> list[str]:
+        """What `align check` mentions without failing: unset variables, hub ids that only a run can verify."""
+        found = [f"the environment variable {name} is not set" for name in sorted(unset_variables(self.document.data))]
+        hub = {value for stage in self.stages for _, value in self._hub_values(stage)}
+        for name, entry in self.models.items():
+            if isinstance(entry, Weights) and not self.path_is_local(entry.model_name_or_path):
+                found.append(f"models.{name}: {entry.model_name_or_path} is a hub id, verified when it is loaded")
+        return found + [f"{value}: a hub data set, verified when it is read" for value in sorted(hub)]
+
+    def path_is_local(self, written: str) -> bool:
+        """Whether it names something on this machine."""
+        return not unset_variables(written) and self.path(written).exists()
+
+    def _hub_values(self, stage: Stage) -> Iterator[tuple[Place, str]]:
+        for marker, value, place in marked(stage.config):
+            address = self.benchmarks.get(value, value)
+            if marker is FILE and address.startswith(HUB):
+                yield place, address
+
+
+def run_name(path: Path) -> str:
+    """The recipe's path below the nearest `recipes/`, without suffix."""
+    parts = path.resolve().with_suffix("").parts
+    if "recipes" in parts[:-1]:
+        start = len(parts) - parts[::-1].index("recipes")
+        return "/".join(parts[start:])
+    return parts[-1]
+
+
+def repository(folder: Path) -> Path:
+    """The nearest folder above that is a repository's root; the folder itself where there is none."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / ".git").exists() or (candidate / "pyproject.toml").exists():
+            return candidate
+    return folder
+
+
+def kinds() -> list[str]:
+    """Names of the stage kinds."""
+    return sorted(module.name for module in pkgutil.iter_modules(stages.__path__))
+
+
+def marked(section: Section) -> list[tuple[Marker, str, Place]]:
+    """Every marked string of a Config with its place."""
+    found: list[tuple[Marker, str, Place]] = []
+
+    def note(marker: Marker, value: str, place: Place) -> str:
+        found.append((marker, value, place))
+        return value
+
+    replace(section, note)
+    return found
+
+
+def replace(section: Section, visit: Visit, place: Place = ()) -> Section:
+    """A copy of the Config with every marked string replaced by `visit(marker, value, place)`."""
+    changes = {
+        name: _walk(getattr(section, name), field.annotation, field.metadata, (*place, field.alias or name), visit)
+        for name, field in type(section).model_fields.items()
+    }
+    return section.model_copy(update=changes)
+
+
+def _walk(value: Any, hint: Any, metadata: list[Any], place: Place, visit: Visit) -> Any:
+    if get_origin(hint) is Annotated:
+        hint, *extra = get_args(hint)
+        return _walk(value, hint, [*metadata, *extra], place, visit)
+    if isinstance(value, Section):
+        return replace(value, visit, place)
+    if isinstance(value, str):
+        for marker in (*metadata, *_arm_markers(hint)):
+            if marker in (FILE, MODEL):
+                return visit(marker, value, place)
+        return value
+    arms = [hint] if not _is_union(hint) else list(get_args(hint))
+    if isinstance(value, list):
+        inner = next((get_args(arm)[0] for arm in arms if get_origin(arm) is list), Any)
+        return [_walk(item, inner, [], (*place, index), visit) for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        inner = next((get_args(arm)[1] for arm in arms if get_origin(arm) is dict), Any)
+        return {key: _walk(item, inner, [], (*place, key), visit) for key, item in value.items()}
+    return value
+
+
+def _is_union(hint: Any) -> bool:
+    import types
+
+    return get_origin(hint) in (Union, types.UnionType)
+
+
+def _arm_markers(hint: Any) -> list[Any]:
+    """Markers of the text arms of an optional or a union."""
+    if not _is_union(hint):
+        return []
+    return [extra for arm in get_args(hint) if get_origin(arm) is Annotated for extra in get_args(arm)[1:]]
+
+
+def _entry(document: Document, name: str, section: dict[str, Any]) -> AnyEntry:
+    kind = entry_class(section)
+    if kind is None:
+        options = ", ".join(KINDS)
+        raise ConfigError(f"{document.where(('models', name))}: give exactly one of {options}")
+    entry = validate(kind, document, ("models", name), section)
+    assert isinstance(entry, AnyEntry)
+    return entry
+
+
+def _stage(recipe: Recipe, name: str, section: dict[str, Any]) -> Stage:
+    place = ("stages", name)
+    where = recipe.document.where(place)
+    kind = section.pop("use", name)
+    if kind not in kinds():
+        raise ConfigError(f"{where}: no stage kind {kind!r}: {suggest(str(kind), kinds())}")
+    module = importlib.import_module(f"align.stages.{kind}")
+    config = validate(module.Config, recipe.document, place, section)
+    stage = Stage(name, kind, module, config)
+    for marker, value, inner in marked(config):
+        _check_value(recipe, marker, value, (*place, *inner))
+    return stage
+
+
+def _check_value(recipe: Recipe, marker: Marker, value: str, place: Place) -> None:
+    where = recipe.document.where(place)
+    if value.startswith("$") and not value.startswith("${"):
+        _check_reference(recipe, value, where)
+    elif marker is MODEL:
+        if value not in recipe.models:
+            raise ConfigError(f"{where}: no model {value!r} under models: {suggest(value, recipe.models)}")
+        _check_entry(recipe, value, where)
+    else:
+        _check_file(recipe, recipe.benchmarks.get(value, value), where)
+
+
+def _check_reference(recipe: Recipe, value: str, where: str) -> None:
+    name, _, file = value[1:].partition("/")
+    earlier = {stage.name: stage for stage in recipe.stages}
+    if name not in earlier:
+        raise ConfigError(f"{where}: {value!r} names no earlier stage: {suggest(name, earlier)}")
+    outputs = earlier[name].module.OUTPUTS
+    if file.split("/")[0] not in outputs:
+        raise ConfigError(f"{where}: {name} leaves no {file!r}: {suggest(file, outputs)}")
+
+
+def _check_file(recipe: Recipe, value: str, where: str) -> None:
+    if value.startswith(HUB):
+        parse_hub(value)
+    elif not unset_variables(value) and not recipe.path(value).exists():
+        known = f" and no benchmark of that name ({', '.join(recipe.benchmarks)})" if recipe.benchmarks else ""
+        raise ConfigError(f"{where}: no file {value!r} below {recipe.folder} or the repository's root{known}")
+
+
+def _check_entry(recipe: Recipe, name: str, where: str) -> None:
+    entry = recipe.models[name]
+    if isinstance(entry, Offline) and not recipe.path(entry.offline).is_dir():
+        raise ConfigError(f"{where}: model {name!r}: no folder {entry.offline!r}")

@@ -1,0 +1,62 @@
+"""What a stage is: a Config class, a VERSION, and `run(config, context)` that reads, calls the library, writes.
+
+A stage kind is a module `align.stages.<kind>`. Markers in a Config's annotations tell the engine which values
+are files or models, and which do not change results.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from ..errors import ConfigError, suggest
+from ..models.entry import AnyEntry, Weights
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Says what a Config value is."""
+
+    name: str
+
+
+FILE, MODEL, UNKEYED = Marker("file"), Marker("model"), Marker("unkeyed")
+
+File = Annotated[str, FILE]
+"""A path, `$stage/file`, the name of a benchmark, or `hf://datasets/…`. Its content is in the key."""
+Model = Annotated[str, MODEL]
+"""The name of an entry under `models:`, or `$stage/model`."""
+# Annotated[T, UNKEYED] marks a value that does not change results: workers, micro-batches, logging.
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a running stage gets beside its Config, in which every `$stage/…` and benchmark is a path already."""
+
+    name: str
+    """The stage's name in the recipe."""
+    out: Path
+    """Folder of the stage; everything it writes goes there."""
+    seed: int
+    """The recipe's seed."""
+    models: Mapping[str, AnyEntry] = field(default_factory=dict)
+    """The recipe's `models:`."""
+
+    def model(self, name: str) -> AnyEntry:
+        """The entry of a `Model` value: by name, or the weights in a folder that a stage left."""
+        if name in self.models:
+            return self.models[name]
+        if Path(name).is_dir():
+            return Weights(model_name_or_path=name)
+        raise ConfigError(f"stages.{self.name}: no model {name!r}: {suggest(name, self.models)}")
+
+    def weights(self, name: str) -> Weights:
+        """Like `model`, for stages that need weights here."""
+        entry = self.model(name)
+        if not isinstance(entry, Weights):
+            raise ConfigError(f"stages.{self.name}: model {name!r} has no weights here: give model_name_or_path")
+        return entry
+
+
+Counts = dict[str, Any]
+"""What a stage returns: how many were kept and dropped and why; written to its `stage.json`."""

@@ -1,0 +1,163 @@
+"""The folders of a run: `runs/<name>/<stage>-<key12>/`, their `stage.json`, and `run.json`. Runs nothing.
+
+`stage.json` is written last, by rename: its presence, with files of the sizes it names, means done.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import StageError
+from ..io import sha256_file, write_json
+from ..schema import canonical_json
+
+MARKER = "stage.json"
+MEASURED = frozenset({"timings.jsonl", MARKER})
+"""Files that differ between equal runs; not part of a stage's content."""
+LARGE_BYTES = 16 * 2**20
+"""Files from this size on are hashed once and remembered by size and modification time."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `stage.json` holds."""
+
+    folder: Path
+    data: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The stage's key."""
+        return str(self.data["key"])
+
+    def digest(self, file: str) -> str | None:
+        """sha256 of an output file, or of a folder of them; None where the stage left none."""
+        files = self.data["files"]
+        if file in files:
+            return str(files[file]["sha256"])
+        inside = {name: entry["sha256"] for name, entry in files.items() if name.startswith(f"{file}/")}
+        return digest(inside) if inside else None
+
+    @property
+    def intact(self) -> bool:
+        """Whether every output still has its size."""
+        return all(
+            (self.folder / name).is_file() and (self.folder / name).stat().st_size == entry["bytes"]
+            for name, entry in self.data["files"].items()
+        )
+
+
+@dataclass
+class Workspace:
+    """One run's place below `runs/`."""
+
+    runs: Path
+    name: str
+    _hashes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.runs / self.name
+
+    def stage_folder(self, stage: str, key: str) -> Path:
+        """Where a stage with this key is or goes: its own folder, or a done one of another run."""
+        own = self.folder / f"{stage}-{key[:12]}"
+        if self.manifest(own) is None:
+            for marker in sorted(self.runs.glob(f"**/*-{key[:12]}/{MARKER}")):
+                found = self.manifest(marker.parent)
+                if found and found.key == key and found.intact:
+                    return marker.parent
+        return own
+
+    def manifest(self, folder: Path) -> Manifest | None:
+        """The manifest of a done stage."""
+        try:
+            return Manifest(folder, json.loads((folder / MARKER).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise StageError(f"{folder / MARKER}: not JSON: remove the folder and run again") from None
+
+    def last(self, stage: str) -> Manifest | None:
+        """The manifest of the stage as the last plan left it."""
+        return self.manifest(self.folder / stage)
+
+    def done(self, folder: Path, key: str) -> Manifest | None:
+        """The manifest, if the stage is done under this key and its files are there."""
+        found = self.manifest(folder)
+        return found if found and found.key == key and found.intact else None
+
+    def finish(self, folder: Path, data: dict[str, Any]) -> Manifest:
+        """Write `stage.json`, with the hash of every file in the folder."""
+        files = {}
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and name not in MEASURED and not path.name.startswith("."):
+                files[name] = {"sha256": self.file_digest(path), "bytes": path.stat().st_size}
+        data = {**data, "files": files}
+        write_json(folder / MARKER, data)
+        return Manifest(folder, data)
+
+    def record(self, stage: str, folder: Path, facts: dict[str, Any]) -> None:
+        """Point `run.json` and the link `runs/<name>/<stage>` at the stage's folder."""
+        path = self.folder / "run.json"
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        stages = {**known.get("stages", {}), stage: os.path.relpath(folder, self.runs)}
+        order = [name for name in facts["order"] if name in stages]
+        write_json(path, {**facts, "stages": {name: stages[name] for name in order}})
+        link, temporary = self.folder / stage, self.folder / f".{stage}.link"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(folder, self.folder))
+        os.replace(temporary, link)
+
+    def file_digest(self, path: Path) -> str:
+        """sha256 of a file; of a large one, remembered."""
+        status = path.stat()
+        if status.st_size < LARGE_BYTES:
+            return sha256_file(path)
+        sidecar = self.runs / ".hashes.json"
+        if not self._hashes and sidecar.is_file():
+            self._hashes = json.loads(sidecar.read_text(encoding="utf-8"))
+        stamp = [status.st_size, status.st_mtime_ns]
+        known = self._hashes.get(str(path.resolve()))
+        if known is None or known[:2] != stamp:
+            known = [*stamp, sha256_file(path)]
+            self._hashes[str(path.resolve())] = known
+            write_json(sidecar, self._hashes)
+        return str(known[2])
+
+    def tree_digest(self, folder: Path) -> str:
+        """Digest of all files of a folder, by name and content."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return digest({path.relative_to(folder).as_posix(): self.file_digest(path) for path in files})
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Refuse a second process that runs the same run.
+
+        Raises:
+            StageError: another process holds it, or the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = open(self.folder / ".lock", "w")  # noqa: SIM115 - held for the whole run
+        except OSError as error:
+            raise StageError(f"{self.folder}: cannot be written ({error.strerror or error})") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StageError(f"{self.folder}: another process runs it: wait for it, or give --run NAME") from None
+            yield
+
+
+def digest(value: Any) -> str:
+    """Hex sha256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -1,0 +1,155 @@
+"""Judge responses by their problems' unit tests and write verdicts, rankings and training rows."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..config import Section
+from ..errors import BackendError, StageError
+from ..io import Journal, read, write
+from ..progress import progress
+from ..rank import UnitTests, make_groups, make_pairs, make_sft_rows, rank_responses
+from ..rank.groups import Pairs, SftTarget
+from ..rank.unit_tests import ScoreScale
+from ..recipe.stage import UNKEYED, Context, Counts, File, Model
+from ..schema import Problem, Response, Role, Verdict
+from ..text.template import completion_text, render
+
+VERSION = 1
+RUNS_PROGRAMS = True
+OUTPUTS = ("verdicts.jsonl", "rankings.jsonl", "groups.jsonl", "pairs.jsonl", "sft.jsonl")
+
+
+PAPER = {"score_scale": "paper", "teacher_tie_bonus": 0.5, "sft_target": "teacher", "pairs": "teacher_student"}
+
+
+class Judge(Section):
+    """A model that orders the responses within one execution level."""
+
+    model: Model
+    """The judging model; its family must not be a candidate's."""
+
+
+class Config(Section):
+    """Rank responses; see `rank_responses`, `make_groups` and `make_pairs`."""
+
+    problems: File
+    """Problems with tests."""
+    responses: File
+    """Responses to rank."""
+    verdicts: File | None = None
+    """Verdicts of an earlier rank stage on the same problems: those responses are not run again."""
+    by: list[Literal["unit_tests", "judge"]] = Field(default=["unit_tests"], min_length=1)
+    """The rankers; unit tests come first."""
+    judge: Judge | None = None
+    """The judge, where `by` names it."""
+    roles: list[Role] | None = None
+    """Rank only responses of these roles; all by default."""
+    template: str = "plain"
+    """Template of the final prompt and completion text."""
+    mode: Literal["ours", "paper"] = "ours"
+    """`paper` sets PanGu-Coder2's variant: levels 0 to 3, the teacher's answer as target and above equal students."""
+    score_scale: ScoreScale = "unit"
+    """`unit`: graded, in [0, 1]; `paper`: the levels 0, 1, 2, 3."""
+    teacher_tie_bonus: float = Field(default=0.0, ge=0)
+    """Added to a teacher's score; 0: ties carry no order."""
+    sft_target: SftTarget = "best_passing"
+    """What the SFT term trains on: the best passing responses, or the teacher's answer."""
+    drop_teacher_below: bool = True
+    """Drop problems where the teacher stands below a student."""
+    require_teacher_pass: bool = True
+    """Drop problems where the teacher fails."""
+    pairs: Pairs = "all"
+    """Which responses form pairs: all, or a teacher above a student."""
+    workers: Annotated[int | None, UNKEYED] = None
+    """Programs run at once."""
+    timeout: float | None = Field(default=None, gt=0)
+    """CPU seconds a program, where its problem has no limit."""
+    isolation: Literal["auto", "A", "B", "none"] = "auto"
+    """Isolation of the programs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paper(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("mode") == "paper":
+            paper = {
+                "score_scale": "paper",
+                "teacher_tie_bonus": 0.5,
+                "sft_target": "teacher",
+                "pairs": "teacher_student",
+            }
+            return {**paper, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _has_judge(self) -> "Config":
+        if ("judge" in self.by) != (self.judge is not None):
+            raise ValueError("`by: [..., judge]` and `judge: {model: ...}` belong together")
+        return self
+
+
+def run(config: Config, context: Context) -> Counts:
+    """Read problems and responses; write verdicts, rankings, groups, pairs and SFT rows."""
+    if "judge" in config.by:
+        raise BackendError(f"stages.{context.name}.by: ranking by a judge is not built yet: write `by: [unit_tests]`")
+    problems = read(config.problems, Problem)
+    responses = [r for r in read(config.responses, Response) if config.roles is None or r.role in config.roles]
+    if not responses:
+        raise StageError(f"stages.{context.name}: {config.responses} holds no response to rank")
+    verdicts = judge(config, context, problems, responses)
+    rankings = rank_responses(
+        problems,
+        responses,
+        verdicts,
+        score_scale=config.score_scale,
+        teacher_tie_bonus=config.teacher_tie_bonus,
+    )
+    groups = make_groups(
+        problems,
+        responses,
+        rankings,
+        verdicts,
+        prompt_text=lambda problem: render(config.template, problem),
+        completion_text=lambda code: completion_text(config.template, code),
+        sft_target=config.sft_target,
+        drop_teacher_below=config.drop_teacher_below,
+        require_teacher_pass=config.require_teacher_pass,
+    )
+    pairs = make_pairs(groups.rows, pairs=config.pairs, passing_score=1.0 if config.score_scale == "unit" else 3.0)
+    sft_rows = make_sft_rows(groups.rows)
+    write(context.out / "verdicts.jsonl", verdicts)
+    write(context.out / "rankings.jsonl", rankings)
+    write(context.out / "groups.jsonl", groups.rows)
+    write(context.out / "pairs.jsonl", pairs)
+    write(context.out / "sft.jsonl", sft_rows)
+    if not groups.rows:
+        raise StageError(f"stages.{context.name}: no group is left of {len(rankings)} problems: {groups.dropped}")
+    return {
+        "responses": len(responses),
+        "outcomes": outcomes(verdicts),
+        "groups": len(groups.rows),
+        "pairs": len(pairs),
+        "sft_rows": len(sft_rows),
+        "dropped": groups.dropped,
+    }
+
+
+def judge(config: Config, context: Context, problems: list[Problem], responses: list[Response]) -> list[Verdict]:
+    """Verdicts of all responses, in order; executions done before an interruption are not repeated."""
+    known = {} if config.verdicts is None else {v.response_id: v for v in read(config.verdicts, Verdict)}
+    unknown = [response for response in responses if response.id not in known]
+    cache = context.out / ".executions.jsonl"
+    tests = UnitTests(config.workers, config.isolation, config.timeout, cache)
+    timings = Journal(context.out / "timings.jsonl")
+    with progress(f"{context.name}: run tests", len(unknown)) as bar, timings:
+        for response, found in zip(unknown, tests.judge(problems, unknown), strict=True):
+            known[response.id] = found
+            bar.advance()
+    cache.unlink(missing_ok=True)
+    return [known[response.id] for response in responses]
+
+
+def outcomes(verdicts: list[Verdict]) -> dict[str, int]:
+    """How often each outcome came up."""
+    names = [verdict.outcome for verdict in verdicts]
+    return {name: names.count(name) for name in sorted(set(names))}
