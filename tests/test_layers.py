@@ -35,7 +35,16 @@ ORDER = [
     "__main__",
 ]
 TORCH_ONLY = ("text/encode.py", "text/collate.py", "models/", "generate/hf.py", "loss/", "train/")
-TORCH_FREE_BELOW = ("models/entry.py", "models/__init__.py", "train/arguments.py")
+TORCH_FREE_BELOW = (
+    "models/__init__.py",
+    "models/entry.py",
+    "models/chain.py",
+    "models/lora.py",
+    "train/__init__.py",
+    "train/arguments.py",
+    "train/checkpoints.py",
+    "train/settings.py",
+)
 TRAINING_LIBRARIES = {"torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers"}
 RUNS_DOWN = {("recipe", "stages")}
 """`recipe/` finds a stage kind by importing it: the one edge that runs down."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..schema import PreferencePair, Problem, RankedGroup, Ranking, Response, SftRow, Verdict
+from ..text.template import prompt_text
 from .unit_tests import index_problems
 
 Pairs = Literal["all", "teacher_student"]
@@ -40,8 +41,8 @@ def make_groups(
     rankings: Iterable[Ranking],
     verdicts: Iterable[Verdict],
     *,
-    prompt_text: Callable[[Problem], str] | None = None,
-    completion_text: Callable[[str], str] | None = None,
+    prompt_text: Callable[[Problem], str] = prompt_text,
+    completion_text: Callable[[str], str] = str,
     sft_target: SftTarget = "best_passing",
     drop_teacher_below: bool = True,
     require_teacher_pass: bool = True,
@@ -60,13 +61,13 @@ def make_groups(
     passed = {verdict.response_id for verdict in verdicts if verdict.passed}
     rows, dropped = [], Counter[str]()
     for ranking in rankings:
-        members = _members(ranking, by_id, passed, completion_text or str)
+        members = _members(ranking, by_id, passed, completion_text)
         reason = _reject(members, drop_teacher_below, require_teacher_pass)
         if reason:
             dropped[reason] += 1
             continue
         problem = index[ranking.problem_id]
-        prompt = prompt_text(problem) if prompt_text else str(problem.prompt)
+        prompt = prompt_text(problem)
         rows.append(_row(problem.id, prompt, members, sft_target))
     return Groups(rows, dict(sorted(dropped.items())))
 

@@ -50,6 +50,13 @@ class Context:
             return Weights(model_name_or_path=name)
         raise ConfigError(f"stages.{self.name}: no model {name!r}: {suggest(name, self.models)}")
 
+    def label(self, name: str) -> str:
+        """The name of a `Model` value in records: its entry's, or that of the stage that left it.
+
+        A record never holds a path: outputs must be the same bytes wherever `runs/` stands.
+        """
+        return name if name in self.models else Path(name).parent.name.rpartition("-")[0]
+
     def weights(self, name: str) -> Weights:
         """Like `model`, for stages that need weights here."""
         entry = self.model(name)

@@ -9,13 +9,14 @@ from ..errors import StageError
 from ..execute import Pool, extract_code, program_for
 from ..generate import generator
 from ..generate.answer import answer
+from ..generate.ask import derive_seed
 from ..generate.request import Request, Sampling
 from ..io import read, write, write_json
 from ..progress import progress
 from ..recipe.stage import UNKEYED, Context, Counts, File, Model
 from ..schema import Problem
 from ..score.compare import Answer, compare
-from ..text.template import render
+from ..text.template import prompt_text, render
 
 VERSION = 1
 RUNS_PROGRAMS = True
@@ -95,7 +96,7 @@ def sample(config: Config, context: Context, name: str, model: str, problems: li
         Request(
             prompt=render(config.template, problem),
             sampling=sampling(config),
-            seed=context.seed + index,
+            seed=derive_seed("score", context.seed, index, problem.id),
             purpose="solve",
         )
         for problem in problems
@@ -110,7 +111,7 @@ def judge(config: Config, context: Context, name: str, problems: list[Problem], 
     """Run every answer's program on its problem's tests."""
     asked = [(problem, index) for problem in problems for index in range(config.n)]
     codes = [
-        extract_code(text, prompt=str(problem.prompt), entry_point=problem.entry_point) or ""
+        extract_code(text, prompt=prompt_text(problem), entry_point=problem.entry_point) or ""
         for (problem, _), text in zip(asked, texts, strict=True)
     ]
     programs = [program_for(problem, solution=code) for (problem, _), code in zip(asked, codes, strict=True)]

@@ -1,0 +1,45 @@
+"""Ask a model many questions, so that an interruption costs at most one batch. Knows nothing of what is asked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..io import Journal
+from ..progress import progress
+from ..schema import content_id
+from .request import Generator, Reply, Request
+
+
+def answer(generator: Generator, requests: Sequence[Request], journal: Path, label: str) -> list[Reply]:
+    """The replies, in the order of the requests.
+
+    Args:
+        generator: the model.
+        requests: what it is asked.
+        journal: finished batches are appended here, one line each; a call that finds its own requests there goes on
+            after them, a journal of other requests is started anew. The caller deletes it when its outputs stand.
+        label: what the progress bar says.
+    """
+    identity = content_id([request.key for request in requests])
+    replies: dict[int, Reply] = {}
+    with _open(journal, identity) as log, progress(label, len(requests)) as bar:
+        for entry in log.entries[1:]:
+            replies.update({int(index): Reply.model_validate(reply) for index, reply in entry["replies"].items()})
+        bar.advance(len(replies))
+        for batch in generator.generate(requests, frozenset(replies)):
+            done = {str(index): reply.model_dump(exclude_defaults=True) for index, reply in batch.items()}
+            log.append({"replies": done})
+            replies.update(batch)
+            bar.advance(len(batch))
+    return [replies[index] for index in range(len(requests))]
+
+
+def _open(path: Path, identity: str) -> Journal:
+    """The journal of these requests: its first entry says whose it is."""
+    log = Journal(path)
+    if log.entries and log.entries[0] != {"requests": identity}:
+        log.close()
+        path.unlink()
+        log = Journal(path)
+    if not log.entries:
+        log.append({"requests": identity})
+    return log

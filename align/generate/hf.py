@@ -1,0 +1,207 @@
+"""Batched generation with transformers weights in this process.
+
+Text is completed as it stands; messages go through the tokenizer's chat template. Sampling is by inverse CDF, with
+one uniform number a token from a generator of the request's own: no global random state, the same noise on every
+device and in every batch. Does not load weights (`align.models.load`), does not serve.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from ..errors import ConfigError, DataError
+from ..schema import Finish, Prompt
+from ..text.encode import Encoder
+from .request import Reply, Request, Sampling
+
+
+class HfGenerator:
+    """Generates with a causal language model.
+
+    Args:
+        model: a transformers model for causal language modelling, in eval mode, on its device.
+        tokenizer: its tokenizer.
+        batch_size: sequences generated at once; it decides the padding, and with it the last bits of the logits.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int = 256) -> None:
+        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+        self.encoder = Encoder(tokenizer)
+        self.eos = _eos_ids(model, tokenizer)
+        self.pad: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        # a checkpoint's own defaults, such as a repetition penalty, would change what was asked for
+        own = GenerationConfig(eos_token_id=sorted(self.eos), pad_token_id=self.pad)  # type: ignore[no-untyped-call]
+        model.generation_config = own
+
+    def generate(self, requests: Sequence[Request], done: Collection[int] = ()) -> Iterator[dict[int, Reply]]:
+        """Answer the requests in batches of one sampling and similar length.
+
+        Raises:
+            ConfigError: a prompt with its reply exceeds the model's positions, or a chat meets no chat template.
+            DataError: a prompt has no token.
+        """
+        known: dict[str, list[int]] = {}
+        prompts = [self._encode(request.prompt, known) for request in requests]
+        self._check_lengths(requests, prompts)
+        for batch in plan_batches(requests, prompts, self.batch_size):
+            if not all(index in done for index in batch):
+                yield self._batch([requests[i] for i in batch], [prompts[i] for i in batch], batch)
+
+    def _encode(self, prompt: Prompt, known: dict[str, list[int]]) -> list[int]:
+        if not isinstance(prompt, str):
+            return self._encode_chat([message.model_dump() for message in prompt])
+        if prompt not in known:
+            known[prompt] = self.encoder.prompt(prompt)
+            if not known[prompt]:
+                raise DataError(f"the prompt {prompt!r} has no token: there is nothing to continue")
+        return known[prompt]
+
+    def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
+        if self.tokenizer.chat_template is None:
+            raise ConfigError(
+                f"{self.model.name_or_path or 'the model'} has no chat template, and is asked in messages: "
+                "give its entry under models: a `chat_template:`"
+            )
+        ids: list[int] = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        return ids
+
+    def _check_lengths(self, requests: Sequence[Request], prompts: Sequence[list[int]]) -> None:
+        # ALiBi models have no such limit
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        for request, ids in zip(requests, prompts, strict=True):
+            most = request.sampling.max_new_tokens
+            if positions is not None and len(ids) + most > positions:
+                raise ConfigError(
+                    f"a prompt of {len(ids)} tokens and max_new_tokens {most} exceed the model's {positions} "
+                    f"positions: set max_new_tokens to {max(0, positions - len(ids))} or less, or drop that prompt"
+                )
+
+    def _batch(self, requests: list[Request], prompts: list[list[int]], indices: list[int]) -> dict[int, Reply]:
+        sampling = requests[0].sampling
+        width = max(len(ids) for ids in prompts)
+        input_ids = torch.tensor([[self.pad] * (width - len(ids)) + ids for ids in prompts])
+        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
+        device = self.model.device
+        with torch.inference_mode():
+            output_ids = self.model.generate(
+                input_ids=input_ids.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=sampling.max_new_tokens,
+                do_sample=False,
+                use_cache=True,
+                logits_processor=LogitsProcessorList(_samplers(requests, width, device)),
+                stopping_criteria=StoppingCriteriaList(self._stoppers(sampling, width)),
+            )
+        rows = output_ids[:, width:].tolist()
+        return {
+            index: self._reply(row, len(ids), sampling) for index, ids, row in zip(indices, prompts, rows, strict=True)
+        }
+
+    def _stoppers(self, sampling: Sampling, width: int) -> list[StoppingCriteria]:
+        return [StopStrings(sampling.stop, self.encoder.decode, width)] if sampling.stop else []
+
+    def _reply(self, row: list[int], prompt_tokens: int, sampling: Sampling) -> Reply:
+        """The text of one generated row, without what ended it."""
+        end = next((place for place, token in enumerate(row) if token in self.eos), None)
+        finish: Finish = "length" if end is None else "stop"
+        ids = row[:end]
+        text = self.encoder.decode(ids)
+        cuts = [place for stop in sampling.stop if (place := text.find(stop)) >= 0]
+        if cuts:
+            text, finish = text[: min(cuts)], "stop"
+            # rows that a stop string ended are padded while the others go on
+            while ids and ids[-1] == self.pad:
+                ids.pop()
+        return Reply(text=text, finish=finish, usage={"prompt_tokens": prompt_tokens, "completion_tokens": len(ids)})
+
+
+def plan_batches(requests: Sequence[Request], prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
+    """Indices of the requests, in batches of equal sampling and similar length: a function of the whole list alone."""
+    by_sampling: dict[str, list[int]] = {}
+    for index, request in enumerate(requests):
+        by_sampling.setdefault(request.sampling.model_dump_json(), []).append(index)
+    batches = []
+    for indices in by_sampling.values():
+        ordered = sorted(indices, key=lambda index: (len(prompts[index]), index))
+        batches += [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+    return batches
+
+
+class InverseCdf(LogitsProcessor):
+    """Draws the next token: the first whose cumulative probability exceeds a given uniform number.
+
+    Every other token's logit becomes −inf, so that the greedy choice that follows is the draw.
+
+    Args:
+        uniform_BT: a number in [0, 1) for each row and step, float64.
+        temperature: divides the logits.
+        top_p: the smallest set of likeliest tokens with this mass is drawn from.
+        width: length of the padded prompts.
+    """
+
+    def __init__(self, uniform_BT: Tensor, temperature: float, top_p: float, width: int) -> None:
+        self.uniform_BT, self.temperature, self.top_p, self.width = uniform_BT, temperature, top_p, width
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Logits `[B, V]` with one finite entry a row."""
+        # float64: in float32 the cumulative sum over a large vocabulary is off by more than a rare token's share
+        probs_BV = (scores.double() / self.temperature).softmax(-1)
+        if self.top_p < 1:
+            probs_BV = nucleus(probs_BV, self.top_p)
+        cdf_BV = probs_BV.cumsum(-1)
+        drawn_B1 = self.uniform_BT[:, input_ids.shape[1] - self.width, None] * cdf_BV[:, -1:]
+        token_B1 = torch.searchsorted(cdf_BV, drawn_B1, right=True).clamp_(max=scores.shape[-1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(-1, token_B1, 0.0)
+
+
+def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
+    """The probabilities, zero outside of the smallest set of likeliest tokens whose mass reaches `top_p`."""
+    sorted_BV, order_BV = probs_BV.sort(stable=True, dim=-1, descending=True)
+    before_BV = sorted_BV.cumsum(-1) - sorted_BV
+    return torch.zeros_like(probs_BV).scatter_(-1, order_BV, sorted_BV * (before_BV < top_p))
+
+
+class StopStrings(StoppingCriteria):
+    """Ends a row once its text has a stop string. The text is cut afterwards."""
+
+    def __init__(self, stops: Sequence[str], decode: Callable[[list[int]], str], width: int) -> None:
+        self.stops, self.decode, self.width = stops, decode, width
+        # a token has at least one byte, so this many last tokens hold any stop string that the newest one completes
+        self.reach = max(len(stop.encode()) for stop in stops) + 1
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        """Which rows are done, `[B]`."""
+        tails = input_ids[:, max(self.width, input_ids.shape[1] - self.reach) :].tolist()
+        texts = [self.decode(tail) for tail in tails]
+        return torch.tensor([any(stop in text for stop in self.stops) for text in texts], device=input_ids.device)
+
+
+def uniforms(request: Request) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """One number in [0, 1) for each token of a request's reply, from the request's content and seed alone."""
+    key = np.array([request.seed % 2**64, int(request.key, 16)], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).random(request.sampling.max_new_tokens)
+
+
+def _samplers(requests: Sequence[Request], width: int, device: Any) -> list[LogitsProcessor]:
+    sampling = requests[0].sampling
+    if sampling.temperature == 0:
+        return []
+    uniform_BT = torch.from_numpy(np.stack([uniforms(request) for request in requests])).to(device)
+    return [InverseCdf(uniform_BT, sampling.temperature, sampling.top_p, width)]
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Tokens that end a reply: the tokenizer's, and those that the checkpoint's generation config adds (chats)."""
+    own = model.generation_config.eos_token_id
+    added = own if isinstance(own, list) else [] if own is None else [own]
+    return {tokenizer.eos_token_id, *added}

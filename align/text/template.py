@@ -1,0 +1,117 @@
+"""Named templates that turn a problem into final text: the prompt a model continues, and the completion it learns.
+
+Covers text prompts only. Chats with a teacher are `align.generate.ask`; a model's own chat template is applied
+by `align.generate.hf`. Trainers add EOS to what stands here, and nothing else. Torch-free.
+"""
+
+import ast
+import inspect
+from dataclasses import dataclass
+
+from ..errors import ConfigError, DataError, suggest
+from ..schema import Problem, content_id
+
+
+@dataclass(frozen=True)
+class Template:
+    """How one family of models is prompted."""
+
+    name: str
+    prompt: str
+    """Python format over `prompt`, or over `docstring` and `head` where `docstring_first`."""
+    completion: str | None = "{code}"
+    """Python format over `code`; None where the prompt ends inside the answer's function."""
+    docstring_first: bool = False
+    """The prompt is source that ends with a docstring, which moves before it."""
+
+    @property
+    def id(self) -> str:
+        """`name@hash`; the hash changes whenever the text does."""
+        return f"{self.name}@{content_id([self.prompt, self.completion, self.docstring_first])[:8]}"
+
+
+TEMPLATES = {
+    template.name: template
+    for template in (
+        Template("plain", "{prompt}\n"),
+        Template("raw", "{prompt}"),
+        # PanGu-Coder2 (arXiv 2307.14936) trains on the prompt in quotes and the code alone
+        Template("pangu-coder2", '"""\n{prompt}\n"""\n'),
+        # … and is evaluated on HumanEval with the docstring before the signature
+        Template("humaneval", '"""\n{docstring}\n"""\n{head}', completion=None, docstring_first=True),
+        Template(
+            "alpaca",
+            "Below is an instruction that describes a task. Write a response that appropriately completes the "
+            "request.\n\n### Instruction:\n{prompt}\n\n### Response:\n",
+        ),
+        # xP3: inputs, one space that belongs to the targets, targets
+        Template("bloomz", "{prompt}", completion=" {code}"),
+    )
+}
+"""Name → template."""
+
+
+def template(name: str) -> Template:
+    """The template of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in TEMPLATES:
+        raise ConfigError(f"no template {name!r}: {suggest(name, TEMPLATES)}")
+    return TEMPLATES[name]
+
+
+def render(name: str, problem: Problem) -> str:
+    """The final prompt text of a problem.
+
+    Raises:
+        ConfigError: there is no such template.
+        DataError: the problem does not fit it.
+    """
+    chosen = template(name)
+    if not chosen.docstring_first:
+        return chosen.prompt.format(prompt=prompt_text(problem))
+    docstring, head = _split_docstring(problem)
+    return chosen.prompt.format(docstring=docstring, head=head)
+
+
+def completion_text(name: str, code: str) -> str:
+    """The final completion text of a program.
+
+    Raises:
+        ConfigError: there is no such template, or it is for evaluation only.
+    """
+    chosen = template(name)
+    if chosen.completion is None:
+        raise ConfigError(f"template {name!r} ends inside the answer's function: it prompts, it cannot train")
+    return chosen.completion.format(code=code)
+
+
+def prompt_text(problem: Problem) -> str:
+    """The prompt as text: a text prompt as it is, or the one user turn of a chat.
+
+    Raises:
+        DataError: the chat has other turns.
+    """
+    if isinstance(problem.prompt, str):
+        return problem.prompt
+    if len(problem.prompt) == 1 and problem.prompt[0].role == "user":
+        return problem.prompt[0].content
+    raise DataError(
+        f"problem {problem.id}: its prompt is a chat of {len(problem.prompt)} turns; one user turn is needed"
+    )
+
+
+def _split_docstring(problem: Problem) -> tuple[str, str]:
+    """(docstring, source before it) of a HumanEval-style prompt."""
+    text = prompt_text(problem)
+    try:
+        functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    except SyntaxError:
+        functions = []
+    # the last statement, not the first: in HumanEval/115 an import stands before the text
+    last = functions[-1].body[-1] if functions else None
+    if not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant) and isinstance(last.value.value, str)):
+        raise DataError(f"problem {problem.id}: template 'humaneval' needs a prompt that ends with a docstring")
+    return inspect.cleandoc(last.value.value), "".join(text.splitlines(keepends=True)[: last.lineno - 1])
