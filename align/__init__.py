@@ -1,1 +1,19 @@
-"""Preference alignment of code models."""
+"""Preference alignment of code models: ranked responses (RRTF), DPO, and the unit tests that rank. Loads no torch."""
+
+from .rank import UnitTests, make_groups, make_pairs, rank_responses
+from .recipe import Recipe
+from .schema import PreferencePair, Problem, RankedGroup, Ranking, Response, Verdict
+
+__all__ = [
+    "PreferencePair",
+    "Problem",
+    "RankedGroup",
+    "Ranking",
+    "Recipe",
+    "Response",
+    "UnitTests",
+    "Verdict",
+    "make_groups",
+    "make_pairs",
+    "rank_responses",
+]

@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     recipe = Recipe.load(arguments.recipe, arguments.overrides)
     folder = recipe.run(only=arguments.only, start=arguments.start, force=arguments.force, name=arguments.run)
-    if launch.rank() == 0 and launch.HELD not in launch.os.environ:
+    if launch.rank() == 0 and not launch.is_spawned():
         found = summary(folder)
         if found["models"]:
             show_scores(found)

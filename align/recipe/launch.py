@@ -39,6 +39,11 @@ def is_launched() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def is_spawned() -> bool:
+    """Whether this process trains for another one, which runs the recipe."""
+    return HELD in os.environ
+
+
 class Leader:
     """Rank 0's announcements."""
 

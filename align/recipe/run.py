@@ -57,8 +57,7 @@ def run(
     if launch.rank() > 0:
         _follow(recipe, workspace)
         return workspace.folder
-    held = launch.HELD in os.environ
-    with contextlib.nullcontext() if held else workspace.locked():
+    with contextlib.nullcontext() if launch.is_spawned() else workspace.locked():
         leader = launch.Leader(workspace)
         done: dict[str, Manifest | None] = {}
         for stage in recipe.stages:

@@ -115,6 +115,8 @@ def run(config: Config, context: Context) -> Counts:
         drop_teacher_below=config.drop_teacher_below,
         require_teacher_pass=config.require_teacher_pass,
     )
+    if not groups.rows:
+        raise StageError(f"stages.{context.name}: no group is left of {len(rankings)} problems: {groups.dropped}")
     pairs = make_pairs(groups.rows, pairs=config.pairs, passing_score=1.0 if config.score_scale == "unit" else 3.0)
     sft_rows = make_sft_rows(groups.rows)
     write(context.out / "verdicts.jsonl", verdicts)
@@ -122,8 +124,6 @@ def run(config: Config, context: Context) -> Counts:
     write(context.out / "groups.jsonl", groups.rows)
     write(context.out / "pairs.jsonl", pairs)
     write(context.out / "sft.jsonl", sft_rows)
-    if not groups.rows:
-        raise StageError(f"stages.{context.name}: no group is left of {len(rankings)} problems: {groups.dropped}")
     return {
         "responses": len(responses),
         "outcomes": outcomes(verdicts),

@@ -1,0 +1,105 @@
+"""`base.json`: which weights an adapter stands on, so that a chain of adapters loads as it was trained. Torch-free.
+
+A folder that a LoRA stage leaves names its predecessor, which may itself hold an adapter: the chain is followed
+link by link, and every link is checked against the hash it had (PITFALLS 10). Loads nothing.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ..errors import DataError
+from ..io import explain, sha256_file, write_json
+from ..schema import Record, content_id
+from .entry import Dtype, Weights
+
+FILE = "base.json"
+STAGE_MARKER = "stage.json"
+"""Beside a `model/` folder that a stage left; such folders move together with their `runs/`."""
+
+
+class Base(Record):
+    """The weights below an adapter."""
+
+    model_name_or_path: str
+    """A hub id, an absolute path, or a path from this folder (starts with `..`) to another stage's model."""
+    revision: str | None
+    """Hub revision, as the commit that was loaded."""
+    dtype: Dtype
+    """Type of the frozen weights."""
+    load_in_4bit: bool
+    """Whether they were quantised."""
+    weights: str | None
+    """Digest of a folder's weights; None for a hub id."""
+
+
+def read_base(folder: Path) -> Base | None:
+    """The base of an adapter's folder; None for a folder with whole weights.
+
+    Raises:
+        DataError: an adapter without its `base.json`, or a `base.json` that is not one.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise DataError(f"{folder}: an adapter without {FILE}: merge it into its base first")
+        return None
+    try:
+        return Base.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise DataError(f"{path}: {explain(error)}") from None
+
+
+def base_entry(folder: Path, base: Base, *, trust_remote_code: bool) -> Weights:
+    """The entry that loads the base.
+
+    Raises:
+        DataError: its folder is gone, or holds other weights than the adapter was trained on.
+    """
+    name = base.model_name_or_path
+    if base.weights is not None:
+        below = (folder / name).resolve() if name.startswith("..") else Path(name)
+        if not below.is_dir():
+            raise DataError(f"{folder / FILE}: its base {below} is gone: restore it, or train again")
+        if weights_digest(below) != base.weights:
+            raise DataError(f"{folder / FILE}: {below} holds other weights than this adapter was trained on")
+        name = str(below)
+    return Weights(
+        model_name_or_path=name,
+        revision=base.revision,
+        dtype=base.dtype,
+        load_in_4bit=base.load_in_4bit,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def write_base(folder: Path, entry: Weights, commit: str | None) -> Base:
+    """Record in an adapter's folder the entry that it was trained on.
+
+    Args:
+        folder: where the adapter is.
+        entry: the weights it was trained on.
+        commit: the hub commit that was loaded, for a hub id.
+    """
+    name, digest = entry.model_name_or_path, None
+    if entry.is_local:
+        below = Path(name).resolve()
+        digest = weights_digest(below)
+        moves_along = (below.parent / STAGE_MARKER).is_file()
+        name = os.path.relpath(below, folder.resolve()) if moves_along else str(below)
+    base = Base(
+        model_name_or_path=name,
+        revision=commit or entry.revision,
+        dtype=entry.dtype,
+        load_in_4bit=entry.load_in_4bit,
+        weights=digest,
+    )
+    write_json(folder / FILE, base.model_dump())
+    return base
+
+
+def weights_digest(folder: Path) -> str:
+    """Digest of a folder's weights, and of the chain below them."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob(FILE)])
+    return content_id({path.name: sha256_file(path) for path in files})

@@ -1,0 +1,47 @@
+"""Preference alignment: RRTF and RRHF on ranked groups, DPO on pairs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import field_validator, model_validator
+
+from ..config import bad_key
+from ..io import read
+from ..recipe.stage import Context, Counts
+from ..schema import PreferencePair, RankedGroup
+from ..train.settings import Dpo, Loss, check_name
+from . import sft
+
+VERSION = 1
+TRAINS = True
+OUTPUTS = ("model", "metrics.jsonl", "reference.jsonl", "checkpoints")
+
+
+class Config(sft.Config):
+    """Train on ranked responses: `data` holds groups (rrtf, rrhf) or pairs (dpo), all final text."""
+
+    loss: Loss
+    """What is trained for; also the reference, for dpo, is `model`."""
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _known_loss(cls, loss: Any) -> Any:
+        return check_name(loss)
+
+    @model_validator(mode="after")
+    def _reference_has_no_dropout(self) -> "Config":
+        if isinstance(self.loss, Dpo) and not self.disable_dropout:
+            raise bad_key("disable_dropout", "must be true for dpo: its reference has no dropout")
+        return self
+
+
+def run(config: Config, context: Context) -> Counts:
+    """Read groups or pairs, train, leave the model."""
+    from ..train.run import train
+
+    kind: type[PreferencePair] | type[RankedGroup] = PreferencePair if isinstance(config.loss, Dpo) else RankedGroup
+    rows: Sequence[PreferencePair | RankedGroup] = read(config.data, kind, config.columns)
+    entry = context.weights(config.model)
+    return train(
+        rows, entry, out=context.out, seed=context.seed, loss=config.loss, label=context.name, **config.options()
+    )

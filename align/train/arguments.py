@@ -1,0 +1,156 @@
+"""Check a recipe's `args:` against the installed transformers.TrainingArguments, without importing it. Torch-free.
+
+Names and simple types are read from the class's source, so a misspelt key, a renamed one, or one that this toolkit
+sets itself is an error before anything is loaded (PITFALLS 13–15). Where transformers is not installed, names that
+it would refuse pass, and only our own rules are checked.
+"""
+
+import ast
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import suggest
+
+DEFAULTS: dict[str, Any] = {"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 0.03}
+"""Used where a recipe does not say otherwise (METHODS §1)."""
+
+RENAMED = {
+    "warmup_ratio": "renamed in transformers 5: write warmup_steps: 0.03 (a share below 1)",
+    "gradient_checkpointing": "renamed in transformers 5: write activation_checkpointing",
+    "gradient_checkpointing_kwargs": "renamed in transformers 5: write activation_checkpointing_kwargs",
+    "group_by_length": "gone: micro-batches already hold rows of similar length",
+    "torch_dtype": "renamed in transformers 5, and of the model: write dtype in its entry under models:",
+    "dtype": "of the model: write it in its entry under models:",
+    "max_prompt_length": "gone from trl: write max_length in the stage; longer rows are dropped and counted",
+    "max_seq_length": "gone from trl: write max_length in the stage; longer rows are dropped and counted",
+    "max_length": "of the stage: write it beside args:",
+    "beta": "of the loss: write it in loss:",
+    "overwrite_output_dir": "gone: a changed recipe gets a new folder, an interrupted one goes on",
+    "logging_dir": "gone: metrics are in the stage's metrics.jsonl",
+    "save_safetensors": "gone: weights are always safetensors",
+    "no_cuda": "renamed in transformers 5: write use_cpu",
+    "evaluation_strategy": "renamed in transformers 5; here the score stage evaluates",
+    "per_gpu_train_batch_size": "gone: write global_batch_size in the stage",
+    "dataset_num_proc": "of trl: rows are tokenised once, in this process",
+}
+"""Keys of older releases, or of a neighbouring place → what to write."""
+
+_BATCH = "set by the plan of batches: write global_batch_size and max_tokens_per_batch in the stage"
+_SCORE = "nothing is evaluated while training: add a score stage"
+_HUB = "nothing is uploaded while training"
+OWNED = {
+    "output_dir": "set by the run: results lie in the stage's folder",
+    "per_device_train_batch_size": _BATCH,
+    "gradient_accumulation_steps": _BATCH,
+    "auto_find_batch_size": _BATCH,
+    "train_sampling_strategy": _BATCH,
+    "length_column_name": _BATCH,
+    "dataloader_drop_last": _BATCH,
+    "accelerator_config": _BATCH,
+    "average_tokens_across_devices": "set by the loss, which is exact over ranks",
+    "remove_unused_columns": "set by the plan of batches",
+    "label_names": "set by the plan of batches",
+    "include_num_input_tokens_seen": "tokens a second are in timings.jsonl",
+    "seed": "write seed at the recipe's top",
+    "data_seed": "write seed at the recipe's top",
+    "label_smoothing_factor": "would be ignored: for preferences write label_smoothing in loss:",
+    "neftune_noise_alpha": "not supported: a reference model would see other embeddings",
+    "use_liger_kernel": "not supported: its losses bypass ours",
+    "use_cache": "off while training",
+    "logging_nan_inf_filter": "set: a loss that is not finite stops the run and names its problems",
+    "resume_from_checkpoint": "an interrupted stage goes on by itself",
+    "ignore_data_skip": "set: a resumed run sees the data that were left",
+    "save_only_model": "set: checkpoints hold what resuming needs",
+    "enable_jit_checkpoint": "checkpoints are written by save_steps",
+    "load_best_model_at_end": _SCORE,
+    "metric_for_best_model": _SCORE,
+    "greater_is_better": _SCORE,
+    "eval_strategy": _SCORE,
+    "eval_steps": _SCORE,
+    "eval_delay": _SCORE,
+    "eval_on_start": _SCORE,
+    "per_device_eval_batch_size": _SCORE,
+    "eval_accumulation_steps": _SCORE,
+    "do_train": _SCORE,
+    "do_eval": _SCORE,
+    "do_predict": _SCORE,
+    "push_to_hub": _HUB,
+    "hub_model_id": _HUB,
+    "hub_strategy": _HUB,
+    "hub_token": _HUB,
+    "hub_private_repo": _HUB,
+    "hub_always_push": _HUB,
+    "hub_revision": _HUB,
+    "fsdp": "of the launcher: write it in the accelerate file that launch.config_file names",
+    "fsdp_config": "of the launcher: write it in the accelerate file that launch.config_file names",
+    "deepspeed": "of the launcher: write it in the accelerate file that launch.config_file names",
+}
+"""Arguments that this toolkit sets itself → why, or where to write it."""
+
+SIMPLE: dict[str, type | tuple[type, ...]] = {
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "str": str,
+    "dict": dict,
+    "list": list,
+}
+"""Types that are checked."""
+
+
+class Fault(NamedTuple):
+    """One wrong key of `args:`."""
+
+    key: str
+    message: str
+
+
+def check_arguments(args: dict[str, Any]) -> list[Fault]:
+    """Everything wrong with a recipe's `args:`; empty if nothing is."""
+    known = training_arguments()
+    faults = []
+    for key, value in args.items():
+        if key in RENAMED:
+            faults.append(Fault(key, RENAMED[key]))
+        elif key in OWNED:
+            faults.append(Fault(key, OWNED[key]))
+        elif known and key not in known:
+            faults.append(Fault(key, f"no such argument of transformers.TrainingArguments: {suggest(key, known)}"))
+        elif known and not _fits(value, known[key]):
+            faults.append(Fault(key, f"expected {' or '.join(sorted(known[key]))}, found {value!r}"))
+    if args.get("max_steps") is not None and "num_train_epochs" in args:
+        faults.append(Fault("max_steps", "give max_steps or num_train_epochs, not both"))
+    return faults
+
+
+@functools.cache
+def training_arguments() -> dict[str, frozenset[str]]:
+    """Name → simple types that the annotation allows, of every field; empty where transformers is not installed."""
+    found = importlib.util.find_spec("transformers")
+    if found is None or not found.submodule_search_locations:
+        return {}
+    source = Path(found.submodule_search_locations[0]) / "training_args.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments":
+            return {
+                field.target.id: _types(field.annotation)
+                for field in node.body
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+            }
+    return {}
+
+
+def _types(annotation: ast.expr) -> frozenset[str]:
+    """The simple types an annotation names; empty where there is none, and nothing is checked."""
+    return frozenset(node.id for node in ast.walk(annotation) if isinstance(node, ast.Name) and node.id in SIMPLE)
+
+
+def _fits(value: Any, types: frozenset[str]) -> bool:
+    if value is None or not types:
+        return True
+    if isinstance(value, bool):
+        return "bool" in types
+    return any(isinstance(value, SIMPLE[name]) for name in types)

@@ -1,0 +1,84 @@
+"""Save a trained policy as a model's folder, and prove that the folder loads as what was trained (PITFALLS 10)."""
+
+import contextlib
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import StageError
+from ..models.chain import write_base
+from ..models.entry import Weights
+from ..models.load import Model, load_model
+from ..text.collate import Group, GroupBatch, Totals, collate
+from .policy import Policy
+
+RELOAD_TOLERANCE = 1e-6
+"""Largest difference of a log-probability, relative to the largest one."""
+
+
+def save_policy(
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
+    entry: Weights,
+    folder: Path,
+    state_dict: dict[str, Tensor] | None = None,
+) -> None:
+    """Write the weights, or the adapter with its `base.json`, and the tokenizer.
+
+    Args:
+        model: what was trained.
+        tokenizer: saved with it.
+        entry: what it was loaded from; the base of an adapter.
+        folder: the new model's.
+        state_dict: the gathered weights, where the model's own are sharded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, PeftModel):
+        commit = getattr(model.config, "_commit_hash", None)
+        base = write_base(folder, entry, None if entry.is_local else commit)
+        model.peft_config["default"].base_model_name_or_path = base.model_name_or_path
+        model.save_pretrained(str(folder), state_dict=state_dict, save_embedding_layers=False)
+        # peft's generated card says nothing that is true of a chain
+        (folder / "README.md").unlink(missing_ok=True)
+    else:
+        model.save_pretrained(folder, state_dict=state_dict)
+    tokenizer.save_pretrained(folder)
+
+
+def probe(vocab_size: int) -> GroupBatch:
+    """A fixed micro-batch for comparing two models."""
+    ids = [(37 * i + 11) % vocab_size for i in range(48)]
+    groups = [Group("probe", ids[:8], [ids[8:24], ids[24:]], [1.0, 0.0], [False, False], [0.0, 0.0])]
+    return collate(groups, Totals.of(groups), pad_id=0)
+
+
+@torch.no_grad()
+def check_reload(
+    folder: Path, batch: GroupBatch, expected_N: Tensor, autocast: AbstractContextManager[Any] | None = None
+) -> None:
+    """Load the folder and compare what it says of a batch with what the trained policy said.
+
+    Args:
+        folder: the saved model's.
+        batch: as `probe` gives it.
+        expected_N: log-probabilities of the batch's targets under the policy.
+        autocast: the precision they were computed in.
+
+    Raises:
+        StageError: the two differ.
+    """
+    model, _ = load_model(Weights(model_name_or_path=str(folder)))
+    # loading stays outside of it: adapters merged in half precision are other weights
+    with autocast or contextlib.nullcontext():
+        found_N = Policy(model)({name: value.to(model.device) for name, value in batch.items()}).logp.token
+    difference = float((found_N.cpu() - expected_N.cpu()).abs().max())
+    if not difference <= RELOAD_TOLERANCE * max(1.0, float(expected_N.abs().max())):
+        raise StageError(
+            f"{folder}: loads as another model than was trained: log-probabilities differ by {difference:.2g}; "
+            "do not use it"
+        )

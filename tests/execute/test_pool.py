@@ -1,0 +1,302 @@
+"""Many programs at once: order, repetition, the cache, retries, and what is left when the work is stopped."""
+
+import ast
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from align.errors import BackendError, ConfigError
+from align.execute import Pool, isolation_level, program_for
+from align.execute import isolation as isolation_module
+from align.io import read
+from align.schema import Limits, Problem
+
+PROBLEM = Problem(prompt="Write f.", entry_point="f", tests=["assert f() >= 0"])
+
+
+def programs(count, body="return {}"):
+    return [program_for(PROBLEM, solution=f"def f():\n    {body.format(index)}") for index in range(count)]
+
+
+def python(source, *arguments):
+    """A Python process of its own that can be stopped."""
+    command = [sys.executable, "-c", source, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def test_executions_come_in_input_order_whatever_the_workers_do():
+    mixed = [
+        program_for(
+            PROBLEM, solution=f"import time\ntime.sleep({0.1 if i % 5 == 0 else 0})\ndef f(): return {(-1) ** i}"
+        )
+        for i in range(20)
+    ]
+    mixed = [program for pair in zip(mixed, programs(20, "return -{} - 1"), strict=True) for program in pair]
+    with Pool(2, isolation="none") as pool:
+        found = [execution.outcome for execution in pool.run(mixed)]
+    assert found == ["passed", "wrong_answer", "wrong_answer", "wrong_answer"] * 10
+
+
+def test_programs_are_read_lazily_and_results_come_while_later_ones_wait(monkeypatch):
+    monkeypatch.setattr("align.execute.pool.WINDOW", 4)
+    read_so_far = []
+    stream = (read_so_far.append(index) or program for index, program in enumerate(programs(50)))
+    with Pool(1, isolation="none") as pool:
+        running = pool.run(stream)
+        assert next(running).outcome == "passed"
+        assert len(read_so_far) <= 8
+        running.close()
+
+
+def test_identical_programs_run_once(tmp_path):
+    note = tmp_path / "note"
+    noting = program_for(PROBLEM, solution=f"open({str(note)!r}, 'a').write('x')\ndef f(): return 0")
+    with Pool(2, isolation="none") as pool:
+        assert [found.outcome for found in pool.run([noting] * 10)] == ["passed"] * 10
+        assert pool.executed == 1
+    assert note.read_text() == "x"
+
+
+def test_every_position_is_reported_once_when_it_is_done():
+    done = {}
+    with Pool(2, isolation="none") as pool:
+        found = list(pool.run(programs(5) * 2, lambda index, execution: done.update({index: execution})))
+    assert [done[index] for index in range(10)] == found
+
+
+def test_a_cached_result_is_not_run_again_unless_its_limits_change(tmp_path):
+    cache = tmp_path / "executions.jsonl"
+    with Pool(1, isolation="none", cache=cache) as pool:
+        first = list(pool.run(programs(5)))
+    with Pool(1, isolation="none", cache=cache) as pool:
+        assert list(pool.run(programs(5))) == first
+        assert pool.executed == 0
+    with Pool(1, isolation="none", cache=cache, timeout=2.5) as pool:
+        list(pool.run(programs(5)))
+        assert pool.executed == 5
+
+
+def test_without_a_cache_nothing_is_reused_between_pools():
+    for _ in range(2):
+        with Pool(1, isolation="none") as pool:
+            list(pool.run(programs(2)))
+            assert pool.executed == 2
+
+
+RESUMED = """
+import sys
+from pathlib import Path
+from align.execute import Pool, program_for
+from align.schema import Problem
+problem = Problem(prompt="Write f.", entry_point="f", tests=["assert f() % 3"])
+programs = [program_for(problem, solution=f"import time\\ntime.sleep(.02)\\ndef f(): return {i}") for i in range(60)]
+with Pool(2, isolation="none", cache=Path(sys.argv[1])) as pool:
+    for found in pool.run(programs):
+        print(found.outcome, found.tests_passed, flush=True)
+    print(pool.executed)
+"""
+
+
+def test_a_killed_run_goes_on_from_its_cache_with_the_same_results(tmp_path):
+    cache = tmp_path / "executions.jsonl"
+    killed = python(RESUMED, cache)
+    wait_for(lambda: cache.exists() and cache.read_bytes().count(b"\n") >= 10)
+    killed.kill()
+    killed.communicate()
+    *resumed, executed = python(RESUMED, cache).communicate()[0].splitlines()
+    *undisturbed, all_of_them = python(RESUMED, tmp_path / "other.jsonl").communicate()[0].splitlines()
+    assert resumed == undisturbed
+    assert (int(executed) <= 50, all_of_them) == (True, "60")
+
+
+STOPPED = """
+import sys
+from align.execute import Pool, program_for
+from align.schema import Problem
+problem = Problem(prompt="Write f.", entry_point="f", tests=["assert f()"])
+source = '''
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    open({0!r} + "/" + str(os.getpid()), "w")
+    time.sleep(60)
+open({0!r} + "/" + str(os.getpid()), "w")
+open({0!r} + "/" + str(os.getppid()), "w")
+time.sleep(60)
+'''
+with Pool(2, isolation="none", timeout=60) as pool:
+    print(list(pool.run(program_for(problem, solution=source.format(sys.argv[1]) + "#" * i) for i in range(4))))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopping_leaves_no_process_behind(tmp_path, how):
+    stopped = python(STOPPED, tmp_path)
+    wait_for(lambda: len(list(tmp_path.iterdir())) >= 6)
+    stopped.send_signal(how)
+    stopped.communicate(timeout=20)
+    assert stopped.returncode != 0
+    wait_for(lambda: not [path for path in tmp_path.iterdir() if Path(f"/proc/{path.name}").exists()])
+
+
+def test_a_timeout_is_retried_alone(tmp_path):
+    """The program loops the first time only; every program notes when it begins and ends."""
+    noting = """
+import os, time
+begun = time.monotonic()
+{middle}
+def f():
+    time.sleep({sleep})
+    open({folder!r} + "/{name}", "a").write(f"{{begun}} {{time.monotonic()}}\\n")
+    return 0
+"""
+    first = str(tmp_path / "first")
+    once = f"if not os.path.exists({first!r}):\n    open({first!r}, 'w')\n    while True: pass"
+    slow = program_for(PROBLEM, solution=noting.format(middle=once, sleep=0.1, folder=str(tmp_path), name="slow"))
+    others = [
+        program_for(PROBLEM, solution=noting.format(middle=f"#{i}", sleep=0.05, folder=str(tmp_path), name="others"))
+        for i in range(20)
+    ]
+    with Pool(2, isolation="none", timeout=0.3) as pool:
+        found = list(pool.run([slow, *others]))
+    assert [execution.outcome for execution in found] == ["passed"] * 21
+    ((begun, ended),) = [map(float, line.split()) for line in (tmp_path / "slow").read_text().splitlines()]
+    for line in (tmp_path / "others").read_text().splitlines():
+        other_begun, other_ended = map(float, line.split())
+        assert other_ended < begun or other_begun > ended
+
+
+KILLS_ITS_WORKER = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nimport time; time.sleep(9)\n"
+
+
+def test_a_worker_that_dies_is_replaced_and_the_program_run_again(tmp_path):
+    note = str(tmp_path / "note")
+    once = f"import os\nif not os.path.exists({note!r}):\n    open({note!r}, 'w')\n    import signal\n"
+    once += "    os.kill(os.getppid(), signal.SIGKILL)\n    import time; time.sleep(9)\ndef f(): return 0"
+    with Pool(1, isolation="none") as pool:
+        assert [found.outcome for found in pool.run([program_for(PROBLEM, solution=once)])] == ["passed"]
+
+
+def test_a_fault_of_the_machine_is_never_a_verdict():
+    with Pool(1, isolation="none") as pool, pytest.raises(BackendError, match="has no verdict"):
+        list(pool.run([program_for(PROBLEM, solution=KILLS_ITS_WORKER)]))
+
+
+def test_a_program_has_its_problems_limit_rather_than_the_pools():
+    looping = program_for(
+        PROBLEM.model_copy(update={"limits": Limits(cpu_seconds=0.2, memory_mb=200)}), solution="while True: pass"
+    )
+    hungry = program_for(PROBLEM.model_copy(update={"limits": Limits(memory_mb=200)}), solution="x = bytes(300 << 20)")
+    with Pool(1, isolation="none", timeout=30) as pool:
+        timed_out, starved = pool.run([looping, hungry])
+    assert (timed_out.outcome, starved.reason) == ("timeout", "memory")
+    assert timed_out.cpu_seconds < 1
+
+
+def test_what_is_not_run_yet_is_unsupported_and_says_why():
+    problem = PROBLEM.model_copy(update={"test_kind": "unittest"})
+    with Pool(1, isolation="none") as pool:
+        (found,) = pool.run([program_for(problem, solution="")])
+    assert (found.outcome, found.reason) == ("unsupported", "test_kind unittest is not run yet")
+
+
+def test_many_programs_leave_no_descriptor_thread_or_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    with Pool(2, isolation="none") as pool:
+        list(pool.run(programs(20)))
+        during = len(os.listdir("/proc/self/fd"))
+        list(pool.run(programs(200)))
+        assert len(os.listdir("/proc/self/fd")) == during
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("level", ["A", "B"])
+def test_a_level_that_is_not_built_is_refused_with_the_cure(level):
+    with pytest.raises(BackendError, match=r"not built yet.*--isolation none"):
+        Pool(isolation=level)
+
+
+def test_the_environment_says_what_auto_means(monkeypatch):
+    monkeypatch.setenv("ALIGN_ISOLATION", "A")
+    with pytest.raises(BackendError, match="not built yet"):
+        isolation_level("auto")
+    assert isolation_level("none") == "none"
+    monkeypatch.setenv("ALIGN_ISOLATION", "noen")
+    with pytest.raises(ConfigError, match="did you mean 'none'"):
+        isolation_level("auto")
+
+
+def test_the_lack_of_isolation_is_said_once_and_only_to_those_who_did_not_ask_for_it(monkeypatch, capsys):
+    monkeypatch.delenv("ALIGN_ISOLATION", raising=False)
+    monkeypatch.setattr(isolation_module, "_warned", False)
+    for isolation in ("none", "auto", "auto"):
+        Pool(1, isolation=isolation).close()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "resource limits only" in said[0]
+
+
+def test_all_reference_solutions_of_humaneval_pass(shared):
+    problems = read(shared / "data/eval/HumanEval.jsonl.gz", Problem)
+    whole = [program_for(problem, solution=problem.reference) for problem in problems]
+    continued = [program_for(one, completion=one.reference.removeprefix(one.prompt)) for one in problems]
+    with Pool(2, isolation="none") as pool:
+        found = list(pool.run(whole + continued))
+    assert {execution.outcome for execution in found} == {"passed"}
+    assert len(found) == 328
+
+
+def test_all_reference_solutions_of_mbpp_pass(shared):
+    problems = read(shared / "data/eval/mbpp.jsonl", Problem)
+    with Pool(2, isolation="none", timeout=10) as pool:
+        found = list(pool.run(program_for(problem, solution=problem.reference) for problem in problems))
+    assert [one.meta["task_id"] for one, ran in zip(problems, found, strict=True) if ran.outcome != "passed"] == []
+    assert len(found) == 974
+
+
+def test_generated_asserts_are_counted_as_when_each_is_run_by_itself(shared):
+    """Against stored outcomes of real solutions on generated tests, one process a test (1: pass, A, E: fail)."""
+    problems = {one.meta["task_id"]: one for one in read(shared / "data/eval/HumanEval.jsonl.gz", Problem)}
+    with gzip.open(shared / "data/ranked/codegen16b_humaneval_dual_matrix.jsonl.gz", "rt") as file:
+        matrix = [json.loads(line) for line in file][:40]
+    with gzip.open(shared / "data/ranked/codegen16b_humaneval_samples.jsonl.gz", "rt") as file:
+        samples = {(row["task_id"], row["sample_index"]): row["completion"] for row in map(json.loads, file)}
+    asked, expected = [], []
+    for row in matrix:
+        bits = row["bits"][row["sample_to_solution"][0]]
+        usable = [i for i, bit in enumerate(bits) if bit in "1AE" and one_assert(row["tests"][i])]
+        if usable and row["loadable"][row["sample_to_solution"][0]]:
+            problem = problems[row["task_id"]].model_copy(
+                update={"test_kind": "asserts", "tests": [row["tests"][i] for i in usable]}
+            )
+            asked.append(program_for(problem, completion=samples[row["task_id"], 0]))
+            expected.append([place for place, i in enumerate(usable) if bits[i] != "1"])
+    with Pool(2, isolation="none") as pool:
+        found = [execution.failed_tests or [] for execution in pool.run(asked)]
+    assert len(asked) > 25
+    assert found == expected
+
+
+def one_assert(source):
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return False
+    return len(body) == 1 and isinstance(body[0], ast.Assert)

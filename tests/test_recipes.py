@@ -1,0 +1,124 @@
+"""Every shipped recipe: those that run here run end to end with two training steps, the others pass `align check`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from align.cli import main
+from align.recipe import Recipe
+from align.recipe.summary import summary
+
+REPO = Path(__file__).parents[1]
+RECIPES = sorted(path for path in (REPO / "recipes").rglob("*.yaml") if path.parent.name != "accelerate")
+QUICKSTART = REPO / "recipes" / "quickstart.yaml"
+SMALL = [
+    "stages.evolve.rounds=1",
+    "stages.evolve.limit=160",
+    "stages.sft.args.max_steps=2",
+    "stages.sft.global_batch_size=4",
+    "stages.sft.args.logging_steps=1",
+    "stages.sample.limit=12",
+    "stages.sample.from=[{model: $sft/model, max_new_tokens: 8}, {model: noisy-teacher, n: 4, role: student}, {model: teacher}]",
+    "stages.init.hidden_size=32",
+    "stages.init.num_layers=2",
+    "stages.init.vocab_size=400",
+    "stages.rrtf.args.max_steps=2",
+    "stages.rrtf.args.logging_steps=1",
+    "stages.dpo.args.max_steps=2",
+    "stages.dpo.global_batch_size=4",
+    "stages.more-sft.args.max_steps=2",
+    "stages.best-sample-sft.args.max_steps=2",
+    "stages.score.limit=6",
+    "stages.score.max_new_tokens=8",
+]
+"""Overrides that make the quickstart small; the noisy teacher stands in for a student that has learnt nothing yet."""
+STAGES = [stage.name for stage in Recipe.load(QUICKSTART).stages if stage.name != "score"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALIGN_ISOLATION", "none")
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_passes_check(path, elsewhere, capsys):
+    assert main(["check", str(path)]) == 0
+    assert "no errors" in capsys.readouterr().out
+
+
+def test_the_quickstart_runs_end_to_end_and_is_cached_then(elsewhere, capsys):
+    recipe = Recipe.load(QUICKSTART, SMALL)
+    folder = recipe.run(only=STAGES)
+    counts = {stage["name"]: stage["counts"] for stage in summary(folder)["stages"]}
+    assert counts["evolve"]["kept"] == 160
+    assert counts["rank"]["groups"] > 0
+    assert counts["rrtf"]["steps"] == 2
+    for model in ("sft", "rrtf", "dpo", "more-sft", "best-sample-sft"):
+        assert (folder / model / "model" / "model.safetensors").is_file()
+        assert (folder / model / "metrics.jsonl").is_file()
+    started = time.monotonic()
+    capsys.readouterr()
+    recipe.run(only=STAGES)
+    assert capsys.readouterr().out.count("cached") == len(STAGES)
+    assert time.monotonic() - started < 20
+
+
+def test_a_run_killed_in_the_middle_ends_with_the_same_bytes(elsewhere):
+    """kill -9 while the stages follow each other, then the same command again."""
+
+    def start(name):
+        command = [sys.executable, "-m", "align", "run", str(QUICKSTART), *SMALL, "--run", name]
+        for stage in ("evolve", "clean", "tests", "teach", "init", "sft", "sample", "rank"):
+            command += ["--only", stage]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+
+    # another folder of runs: within one, the second run would be linked to the first's stages
+    whole = start("whole")
+    assert whole.wait(300) == 0, whole.stderr.read().decode()
+    (elsewhere / "runs").rename(elsewhere / "undisturbed")
+    for marker in ("evolve-*", "sft-*", "sample-*"):
+        killed = start("killed")
+        deadline = time.monotonic() + 120
+        while not list((elsewhere / "runs" / "killed").glob(marker)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    last = start("killed")
+    assert last.wait(300) == 0, last.stderr.read().decode()
+    for file in ("tests/problems.jsonl", "teach/sft.jsonl", "sample/responses.jsonl", "rank/groups.jsonl"):
+        one, other = elsewhere / "undisturbed" / "whole" / file, elsewhere / "runs" / "killed" / file
+        assert one.read_bytes() == other.read_bytes(), file
+    weights = "sft/model/model.safetensors"
+    assert (elsewhere / "undisturbed" / "whole" / weights).read_bytes() == (
+        elsewhere / "runs" / "killed" / weights
+    ).read_bytes()
+
+
+def test_a_score_stage_compares_models_on_held_out_problems(elsewhere):
+    recipe = Recipe.load(QUICKSTART, [*SMALL, "stages.score.models={sft: $sft/model, init: $init/model}"])
+    folder = recipe.run(only=["evolve", "clean", "tests", "teach", "init", "sft", "score"])
+    found = json.loads((folder / "score" / "score.json").read_text())
+    assert set(found["models"]) == {"sft", "init"}
+    assert set(found["paired"]) == {"sft-init", "init-sft"}
+    assert found["models"]["sft"]["problems"] == 6
+    shown = summary(folder)
+    assert shown["models"]["sft"]["pass@1"] == found["models"]["sft"]["pass@1"]
+
+
+@pytest.mark.slow
+def test_the_whole_quickstart_shows_the_gain_of_the_readme(elsewhere):
+    folder = Recipe.load(QUICKSTART).run()
+    found = summary(folder)
+    assert found["models"]["rrtf"]["problems"] == 1000
+    assert found["paired"]["rrtf-sft"]["delta"] >= 15
+    assert found["paired"]["rrtf-sft"]["low"] > 0
+    assert found["paired"]["dpo-sft"]["low"] > 0

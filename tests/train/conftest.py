@@ -1,0 +1,104 @@
+"""Tiny models, ragged rows of each training form, and one call that trains."""
+
+import os
+
+import pytest
+import torch
+
+from align.models.entry import Weights
+from align.models.tiny import random_model, save_tiny, train_tokenizer
+from align.schema import PreferencePair, RankedGroup, SftRow
+from align.train.run import train
+from align.train.settings import Dpo, Rrhf, Rrtf
+
+os.environ["ACCELERATE_USE_CPU"] = "1"
+# models this small only wait for a second thread; processes that a test starts read the variable
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+GRADIENT = {
+    "optim": "sgd",
+    "learning_rate": 1.0,
+    "lr_scheduler_type": "constant",
+    "warmup_steps": 0,
+    "max_grad_norm": 0.0,
+    "max_steps": 1,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "use_cpu": True,
+}
+"""With these the update of one step is the gradient."""
+
+
+def completion(n):
+    return f"def f(xs):\n    return [x + {n} for x in xs]\n" + "    # done\n" * (n % 3)
+
+
+def prompt(n):
+    return f"# add {n} to every item" + ", then stop" * (n % 4) + "\n"
+
+
+SFT = [SftRow(prompt=prompt(n), completion=completion(n)) for n in range(24)]
+PAIRS = [
+    PreferencePair(problem_id=f"p{n}", prompt=prompt(n), chosen=completion(n), rejected=f"def f(x):\n    return {n}\n")
+    for n in range(24)
+]
+GROUPS = [
+    RankedGroup(
+        problem_id=f"p{n}",
+        prompt=prompt(n),
+        responses=[completion(n), completion(n).replace("+", "-"), f"return {n}", "pass\n" * (1 + n % 3)][: 2 + n % 3],
+        scores=[(1.0, 0.3, 0.3, 0.0)[(i + n) % 4] for i in range(2 + n % 3)],
+        roles=["teacher", "student", "student", "student"][: 2 + n % 3],
+        models=[""] * (2 + n % 3),
+        sft_targets=None if n % 5 else [],
+    )
+    for n in range(24)
+]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Architecture → folder of a tiny model."""
+    made = {}
+
+    def folder(architecture="gpt_bigcode"):
+        if architecture not in made:
+            tokenizer = train_tokenizer([row.prompt + row.completion for row in SFT], 300)
+            shape = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_position": 128}
+            model = random_model(architecture, vocab_size=len(tokenizer), seed=0, **shape)
+            made[architecture] = tmp_path_factory.mktemp(architecture) / "model"
+            save_tiny(model, tokenizer, made[architecture])
+        return made[architecture]
+
+    return folder
+
+
+@pytest.fixture
+def run(tiny, tmp_path):
+    """Train in a fresh folder (or `out`), by default one step whose update is the gradient."""
+    count = 0
+
+    def start(rows, loss=None, *, model=None, out=None, args=None, **options):
+        nonlocal count
+        count += 1
+        out = out or tmp_path / f"run{count}"
+        out.mkdir(exist_ok=True)
+        given = {"lora": None, "global_batch_size": 24, "max_tokens_per_batch": 10**6, "max_length": None}
+        given |= {"disable_dropout": True, "seed": 0} | options
+        entry = Weights(model_name_or_path=str(model or tiny()))
+        counts = train(rows, entry, out=out, loss=loss, args=GRADIENT if args is None else args, **given)
+        return out, counts
+
+    return start
+
+
+@pytest.fixture(params=["sft", "rrtf", "rrhf", "dpo"])
+def case(request):
+    """(rows, loss) of each kind of training."""
+    return {
+        "sft": (SFT, None),
+        "rrtf": (GROUPS, Rrtf(name="rrtf")),
+        "rrhf": (GROUPS, Rrhf(name="rrhf", rank_weight=0.5)),
+        "dpo": (PAIRS, Dpo(name="dpo", sft_weight=0.2)),
+    }[request.param]

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from align.errors import StageError
+from align.train.settings import Dpo
+
+from .conftest import GRADIENT, PAIRS
+
+DPO = Dpo(name="dpo")
+
+
+def lines(out):
+    return [json.loads(line) for line in (out / "reference.jsonl").read_text().splitlines()]
+
+
+def test_the_file_says_what_it_was_made_from(run):
+    out, _ = run(PAIRS, DPO)
+    header, *entries = lines(out)
+    assert header["dtype"] == "float32"
+    assert len(header["weights"]) == 64
+    assert len(entries) == 2 * len(PAIRS)
+    assert all(value < 0 for entry in entries for value in entry["logps"])
+
+
+def test_a_file_of_other_weights_is_refused(run, tiny):
+    out, _ = run(PAIRS, DPO)
+    trained = out / "model"
+    with pytest.raises(StageError, match="other weights"):
+        run(PAIRS, DPO, model=trained, out=out)
+
+
+def test_a_file_of_another_type_is_refused(run):
+    out, _ = run(PAIRS, DPO)
+    with pytest.raises(StageError, match="other dtype"):
+        run(PAIRS, DPO, out=out, args=GRADIENT | {"bf16": True})
+
+
+def test_a_file_of_other_tokens_is_refused(run):
+    out, _ = run(PAIRS, DPO)
+    changed = [row.model_copy(update={"chosen": row.chosen + "#"}) for row in PAIRS]
+    with pytest.raises(StageError, match="lacks response 0"):
+        run(changed, DPO, out=out)
+
+
+def test_a_file_that_is_there_is_read_and_not_computed_again(run, monkeypatch):
+    out, _ = run(PAIRS, DPO)
+    monkeypatch.setattr("align.train.reference._compute", lambda *_: pytest.fail("computed again"))
+    run(PAIRS, DPO, out=out)
+
+
+def test_training_goes_as_trls_own_dpo_trainer_does(run, tiny, tmp_path, monkeypatch):
+    """Real trl: two SGD steps on the whole batch, so that the second one starts from a policy off its reference."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    rows = PAIRS[:8]
+    args = GRADIENT | {"max_steps": 2, "learning_rate": 2.0}
+    ours, _ = run(rows, DPO, args=args, global_batch_size=8)
+    options = {"report_to": "none", "disable_tqdm": True, "bf16": False, "activation_checkpointing": False}
+    settings = trl.DPOConfig(
+        output_dir=str(tmp_path / "trl"), beta=0.1, max_length=None, per_device_train_batch_size=8, **options, **args
+    )
+    table = datasets.Dataset.from_list([row.model_dump(include={"prompt", "chosen", "rejected"}) for row in rows])
+    model = AutoModelForCausalLM.from_pretrained(tiny())
+    trainer = trl.DPOTrainer(
+        model, args=settings, train_dataset=table, processing_class=AutoTokenizer.from_pretrained(tiny())
+    )
+    trainer.train()
+    theirs = dict(trainer.model.state_dict())
+    before, after = load_file(tiny() / "model.safetensors"), load_file(ours / "model" / "model.safetensors")
+    largest = max(float((after[name] - before[name]).abs().max()) for name in after)
+    assert largest > 1e-2
+    for name, value in after.items():
+        assert torch.allclose(value, theirs[name], atol=1e-5 * largest), name

@@ -1,0 +1,84 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from align.io import write
+from align.train import checkpoints
+from align.train.settings import Dpo
+
+from .conftest import PAIRS
+
+ARGS = {"max_steps": 12, "learning_rate": 3e-3, "logging_steps": 4, "save_steps": 3, "use_cpu": True}
+OPTIONS = {"global_batch_size": 8, "max_tokens_per_batch": 500, "args": ARGS}
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from align.io import read
+from align.models.entry import Weights
+from align.schema import PreferencePair
+from align.train.run import train
+from align.train.settings import Dpo
+model, data, out, options = sys.argv[1:]
+train(read(data, PreferencePair), Weights(model_name_or_path=model), out=Path(out), seed=0, loss=Dpo(name="dpo"),
+      lora=None, max_length=None, disable_dropout=True, **json.loads(options))
+"""
+
+
+@pytest.fixture
+def killed(tiny, tmp_path):
+    """The folder of a training that was killed while it wrote its second checkpoint, or just after."""
+    data, out = tmp_path / "pairs.jsonl", tmp_path / "killed"
+    write(data, PAIRS)
+    out.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tiny()), str(data), str(out), json.dumps(OPTIONS)])
+    while not list(out.glob("checkpoints/checkpoint-6/*")) and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return out
+
+
+def left(out):
+    files = [*sorted((out / "model").iterdir()), out / "metrics.jsonl", out / "reference.jsonl"]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(killed, run):
+    assert (killed / "checkpoints" / "checkpoint-3" / checkpoints.MARKER).exists()
+    assert not (killed / "model").exists()
+    calm, _ = run(PAIRS, Dpo(name="dpo"), **OPTIONS)
+    run(PAIRS, Dpo(name="dpo"), out=killed, **OPTIONS)
+    assert left(killed) == left(calm)
+
+
+def test_a_run_killed_after_its_last_step_only_saves(run):
+    calm, _ = run(PAIRS, Dpo(name="dpo"), **OPTIONS)
+    expected = left(calm)
+    shutil.rmtree(calm / "model")
+    run(PAIRS, Dpo(name="dpo"), out=calm, **OPTIONS)
+    assert left(calm) == expected
+
+
+def test_a_checkpoint_without_its_marker_does_not_count(tmp_path):
+    for step in (3, 6, 9):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "weights").write_text("x")
+        if step < 9:
+            checkpoints.finish(folder, keep=2)
+    assert checkpoints.last_whole(tmp_path).name == "checkpoint-6"
+    checkpoints.remove_torn(tmp_path)
+    assert not (tmp_path / "checkpoint-9").exists()
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    for step in (3, 6, 9, 12):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        checkpoints.finish(tmp_path / f"checkpoint-{step}", keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-12", "checkpoint-9"]
