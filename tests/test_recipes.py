@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from align.cli import main
 from align.recipe import Recipe
@@ -17,6 +18,7 @@ from align.recipe.summary import summary
 REPO = Path(__file__).parents[1]
 RECIPES = sorted(path for path in (REPO / "recipes").rglob("*.yaml") if path.parent.name != "accelerate")
 QUICKSTART = REPO / "recipes" / "quickstart.yaml"
+SOURCES = "[{model: $sft/model, max_new_tokens: 8}, {model: noisy-teacher, n: 4, role: student}, {model: teacher}]"
 SMALL = [
     "stages.evolve.rounds=1",
     "stages.evolve.limit=160",
@@ -24,7 +26,7 @@ SMALL = [
     "stages.sft.global_batch_size=4",
     "stages.sft.args.logging_steps=1",
     "stages.sample.limit=12",
-    "stages.sample.from=[{model: $sft/model, max_new_tokens: 8}, {model: noisy-teacher, n: 4, role: student}, {model: teacher}]",
+    f"stages.sample.from={SOURCES}",
     "stages.init.hidden_size=32",
     "stages.init.num_layers=2",
     "stages.init.vocab_size=400",
@@ -39,6 +41,8 @@ SMALL = [
 ]
 """Overrides that make the quickstart small; the noisy teacher stands in for a student that has learnt nothing yet."""
 STAGES = [stage.name for stage in Recipe.load(QUICKSTART).stages if stage.name != "score"]
+
+TRAINED = STAGES[: STAGES.index("rrtf") + 1]
 
 
 @pytest.fixture
@@ -112,6 +116,31 @@ def test_a_score_stage_compares_models_on_held_out_problems(elsewhere):
     assert found["models"]["sft"]["problems"] == 6
     shown = summary(folder)
     assert shown["models"]["sft"]["pass@1"] == found["models"]["sft"]["pass@1"]
+
+
+@pytest.mark.parametrize("entrance", ["everything under the launcher", "training stages spawned"])
+def test_two_processes_train_sft_and_rrtf_to_the_weights_of_one(elsewhere, entrance):
+    """Without a GPU `accelerate launch --cpu` starts one process only; this way it starts two."""
+    stages = [word for stage in TRAINED for word in ("--only", stage)]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "1"}
+    align = ["-m", "align", "run", str(QUICKSTART), *SMALL]
+    two = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    two = [sys.executable, "-m", "accelerate.commands.launch", *two, "--dynamo_backend", "no", *align, *stages]
+    spawn = "{config_file: recipes/accelerate/ddp.yaml, num_processes: 2}"
+    spawned = [*align, f"stages.sft.launch={spawn}", f"stages.rrtf.launch={spawn}", *stages]
+    spawned = [sys.executable, *spawned, "stages.sft.args.bf16=false", "stages.rrtf.args.bf16=false"]
+    command = two if entrance.startswith("everything") else spawned
+    subprocess.run([*command, "--run", "two"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    (elsewhere / "runs").rename(elsewhere / "of-two")
+    Recipe.load(QUICKSTART, SMALL).run(only=TRAINED)
+    for stage in ("sft", "rrtf"):
+        marker = json.loads((elsewhere / "of-two" / "two" / stage / "stage.json").read_text())
+        assert marker["processes"] == 2
+        weights = "model/model.safetensors"
+        of_two = load_file(elsewhere / "of-two" / "two" / stage / weights)
+        of_one = load_file(elsewhere / "runs" / "quickstart" / stage / weights)
+        for name, weight in of_one.items():
+            assert (weight - of_two[name]).abs().max() < 1e-4, name
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ def _wanted(requested: str) -> str:
 
 def _lacking() -> str | None:
     if not sys.platform.startswith("linux"):
-        return f"{sys.platform} has no process groups that outlive nobody (Linux only)"
+        return f"{sys.platform} is not Linux"
     for call in ("fork", "pidfd_open", "memfd_create"):
         if not hasattr(os, call):
             return f"this Python has no os.{call}"

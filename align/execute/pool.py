@@ -24,7 +24,7 @@ from ..schema import Isolation, content_id
 from .execution import Execution, judge
 from .isolation import Requested, isolation_level, warn_once
 from .program import Program
-from .worker import Worker, ZygoteDied
+from .worker import Worker, ZygoteDied, numpy_folder
 
 VERSION = 1
 """Bumped by hand when the same program may get another outcome."""
@@ -73,7 +73,7 @@ class Pool:
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._journal = Journal(cache) if cache is not None else None
         entries = self._journal.entries if self._journal else []
-        self._known = {entry["key"]: Execution(**entry["execution"]) for entry in entries}
+        self._known: dict[str, dict[str, Any]] = {entry["key"]: entry["execution"] for entry in entries}
 
     def __enter__(self) -> "Pool":
         return self
@@ -101,19 +101,21 @@ class Pool:
 
         Args:
             programs: read lazily, at most `WINDOW` ahead.
-            on_done: called with the program's position as soon as it is done, in any order, from a worker's thread.
+            on_done: called with the program's position as soon as it is done: in any order and from any thread, but
+                one call at a time.
 
         Raises:
             BackendError: a program could not be run twice, through no fault of its own.
         """
         seen: dict[str, Future[Execution]] = {}
         waiting: deque[Future[Execution]] = deque()
+        turn = threading.Lock()
         try:
             for index, program in enumerate(programs):
                 key = self._key(program)
                 future = seen.get(key) or seen.setdefault(key, self._threads.submit(self._execution, program, key))
                 if on_done:
-                    future.add_done_callback(partial(_report, index, on_done))
+                    future.add_done_callback(partial(_report, index, on_done, turn))
                 waiting.append(future)
                 while waiting and (len(waiting) >= WINDOW or waiting[0].done()):
                     yield waiting.popleft().result()
@@ -125,7 +127,8 @@ class Pool:
 
     def _key(self, program: Program) -> str:
         """Everything that the outcome depends on."""
-        return content_id([VERSION, program.key, *self._limits(program), self.level, list(sys.version_info[:3])])
+        machine = [*sys.version_info[:3], bool(numpy_folder())]
+        return content_id([VERSION, program.key, *self._limits(program), self.level, machine])
 
     def _limits(self, program: Program) -> tuple[float, int]:
         limits = program.limits
@@ -137,7 +140,7 @@ class Pool:
         with self._lock:
             known = self._known.get(key)
         if known is not None:
-            return known
+            return Execution(**known)
         with self._floor.shared():
             found = self._judged(program)
         if found.outcome == "timeout":
@@ -145,9 +148,9 @@ class Pool:
                 found = self._judged(program)
         with self._lock:
             self.executed += 1
-            self._known[key] = found
             if self._journal:
-                self._journal.append({"key": key, "execution": asdict(found)})
+                self._known[key] = asdict(found)
+                self._journal.append({"key": key, "execution": self._known[key]})
         return found
 
     def _judged(self, program: Program) -> Execution:
@@ -228,6 +231,8 @@ class _Floor:
                 self._changed.notify_all()
 
 
-def _report(index: int, on_done: OnDone, future: "Future[Execution]") -> None:
+def _report(index: int, on_done: OnDone, turn: threading.Lock, future: "Future[Execution]") -> None:
+    # what failed is raised where its result is asked for
     if not future.cancelled() and future.exception() is None:
-        on_done(index, future.result())
+        with turn:
+            on_done(index, future.result())

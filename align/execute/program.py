@@ -34,7 +34,8 @@ def extract_code(
 ) -> str | None:
     """The program in a model's answer, or None where there is only prose.
 
-    Thinking text is dropped. Fenced blocks that are tagged with another language count only if there are no others;
+    Thinking text is dropped, and so are empty lines around the code: the same program is the same text, wherever it
+    was cut from. Fenced blocks that are tagged with another language count only if there are no others;
     a block whose fence is never closed runs to the end. An answer without fences is taken as it is.
 
     Args:
@@ -52,9 +53,10 @@ def extract_code(
         code = text
     else:
         return None
-    if not code.strip():
+    code = code.lstrip("\r\n").rstrip()
+    if not code:
         return None
-    continues = prompt is not None and code.lstrip("\r\n")[:1] in (" ", "\t")
+    continues = prompt is not None and code[0] in (" ", "\t")
     return f"{prompt}{code}" if continues else code
 
 

@@ -56,11 +56,13 @@ def rrtf_loss(
         groups: groups of the whole batch.
         tokens: Σ w·length of the whole batch.
     """
+    groups = _count(group_R) if groups is None else groups
     better_P, worse_P = ordered_pairs(scores_R, group_R, teacher_R)
     gap_P = scores_R[better_P] - scores_R[worse_P]
-    rank = _hinge(logp_sum_R / length_R, better_P, worse_P, gap_P)
-    return _ranked(rank, logp_sum_R, length_R, scores_R, group_R, rank_weight, sft_weight, sft_weights_R,
-                   sft_reduction, groups, tokens)  # fmt: skip
+    rank = _hinge(logp_sum_R / length_R, better_P, worse_P, gap_P) / groups
+    weights_R = best_weights(scores_R, group_R) if sft_weights_R is None else sft_weights_R
+    sft = sft_term(logp_sum_R, length_R, weights_R, tokens if sft_reduction == "tokens" else groups)
+    return RankedLoss(rank_weight * rank + sft_weight * sft, rank, sft)
 
 
 def rrhf_loss(
@@ -79,10 +81,12 @@ def rrhf_loss(
 
     Arguments as in `rrtf_loss`. Without its likelihood term it degenerates into repetition.
     """
+    groups = _count(group_R) if groups is None else groups
     better_P, worse_P = ordered_pairs(scores_R, group_R)
-    rank = _hinge(logp_sum_R / length_R, better_P, worse_P, torch.ones_like(scores_R[better_P]))
-    return _ranked(rank, logp_sum_R, length_R, scores_R, group_R, rank_weight, sft_weight, sft_weights_R,
-                   "tokens", groups, tokens)  # fmt: skip
+    rank = _hinge(logp_sum_R / length_R, better_P, worse_P, torch.ones_like(scores_R[better_P])) / groups
+    weights_R = best_weights(scores_R, group_R) if sft_weights_R is None else sft_weights_R
+    sft = sft_term(logp_sum_R, length_R, weights_R, tokens)
+    return RankedLoss(rank_weight * rank + sft_weight * sft, rank, sft)
 
 
 def ordered_pairs(scores_R: Tensor, group_R: Tensor, teacher_R: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -114,21 +118,5 @@ def _hinge(mean_R: Tensor, better_P: Tensor, worse_P: Tensor, weight_P: Tensor) 
     return (weight_P * (mean_R[worse_P] - mean_R[better_P]).clamp(min=0)).sum()
 
 
-def _ranked(
-    rank: Tensor,
-    logp_sum_R: Tensor,
-    length_R: Tensor,
-    scores_R: Tensor,
-    group_R: Tensor,
-    rank_weight: float,
-    sft_weight: float,
-    sft_weights_R: Tensor | None,
-    sft_reduction: Literal["tokens", "groups"],
-    groups: Count | None,
-    tokens: Count | None,
-) -> RankedLoss:
-    groups = torch.unique(group_R).numel() if groups is None else groups
-    weights_R = best_weights(scores_R, group_R) if sft_weights_R is None else sft_weights_R
-    sft = sft_term(logp_sum_R, length_R, weights_R, tokens if sft_reduction == "tokens" else groups)
-    rank = rank / groups
-    return RankedLoss(rank_weight * rank + sft_weight * sft, rank, sft)
+def _count(group_R: Tensor) -> int:
+    return len(torch.unique(group_R))

@@ -79,8 +79,8 @@ def load_policy(
     if lora is None:
         entry = entry.model_copy(update={"dtype": "float32"})
     model = _chain(entry, merge_last=True, disable_dropout=disable_dropout)
-    if lora is not None:
-        model = _with_adapters(model, lora)
+    # merging adapters leaves the weights below them frozen
+    model = model.requires_grad_(True) if lora is None else _with_adapters(model, lora)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

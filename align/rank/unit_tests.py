@@ -1,7 +1,7 @@
 """Judge responses by running their problems' tests. Gives facts (Verdicts) and their raw scores; orders nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -37,9 +37,14 @@ class UnitTests:
         self,
         problems: Iterable[Problem],
         responses: Sequence[Response],
-        on_done: Callable[[int, Execution], None] | None = None,
-    ) -> Iterator[Verdict]:
+        on_done: Callable[[Response, Execution], None] | None = None,
+    ) -> Generator[Verdict, None, None]:
         """One Verdict a response, in order, while later ones still run.
+
+        Args:
+            problems: the problems, in any order.
+            responses: what is judged; a response without code does not compile.
+            on_done: called with each response that ran, before its Verdict is given: for what was measured.
 
         Raises:
             DataError: a response answers a problem that is not there, or that has no tests.
@@ -50,18 +55,25 @@ class UnitTests:
         workers, isolation, timeout, cache = self._settings
         with Pool(workers, isolation=isolation, timeout=timeout, cache=cache) as pool:
             programs = [_program(response, problem) for response, problem in pairs]
-            runs = pool.run([program for program in programs if program is not None], on_done)
+            runs = pool.run(program for program in programs if program is not None)
             for (response, problem), program in zip(pairs, programs, strict=True):
                 if program is None:
                     yield no_program(response, problem, pool.level)
-                else:
-                    yield verdict(response, problem, next(runs))
+                    continue
+                ran = next(runs)
+                if on_done is not None:
+                    on_done(response, ran)
+                yield verdict(response, problem, ran)
 
     async def ajudge(self, problems: Iterable[Problem], responses: Sequence[Response]) -> AsyncIterator[Verdict]:
         """`judge` for asyncio: the event loop is free while programs run."""
         verdicts = self.judge(problems, responses)
-        while (found := await asyncio.to_thread(next, verdicts, None)) is not None:
-            yield found
+        try:
+            while (found := await asyncio.to_thread(next, verdicts, None)) is not None:
+                yield found
+        finally:
+            # a caller that leaves early leaves nothing running
+            await asyncio.to_thread(verdicts.close)
 
 
 def index_problems(problems: Iterable[Problem]) -> dict[str, Problem]:

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, StageError, suggest
+from ..errors import BackendError, ConfigError, StageError, suggest
 from ..models.entry import AnyEntry, Offline, Weights
 from ..schema import SCHEMA_VERSION
 from . import launch
@@ -84,7 +84,7 @@ def _stage(
     step = plan_step(recipe, workspace, stage, done)
     assert step.folder is not None
     if step.manifest and not (wanted and stage.name in force):
-        if wanted:
+        if wanted and not launch.is_spawned():
             print(f"{stage.name:<12} cached", flush=True)
         workspace.record(stage.name, step.folder, _facts(recipe))
         return step.manifest
@@ -92,7 +92,8 @@ def _stage(
         return None
     manifest = _execute(recipe, workspace, step, done, leader)
     workspace.record(stage.name, manifest.folder, _facts(recipe))
-    print(f"{stage.name:<12} {describe(manifest.data['counts'])}  {manifest.data['seconds']:.1f} s", flush=True)
+    if not launch.is_spawned():
+        print(f"{stage.name:<12} {describe(manifest.data['counts'])}  {manifest.data['seconds']:.1f} s", flush=True)
     return manifest
 
 
@@ -147,7 +148,12 @@ def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest
     if stage.trains:
         launch.refuse_many_gpus(stage.name)
     context = Context(stage.name, folder, recipe.seed, local_models(recipe))
-    counts: Counts = stage.module.run(resolve(recipe, stage.config, done), context)
+    try:
+        counts: Counts = stage.module.run(resolve(recipe, stage.config, done), context)
+    except ModuleNotFoundError as error:
+        if error.name not in VERSIONED:
+            raise
+        raise BackendError(f"{stage.name} needs {error.name}: pip install 'align-rrtf[train]'") from None
     return counts
 
 

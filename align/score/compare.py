@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..generate.request import Sampling
-from ..schema import NO_VERDICT, Isolation, Outcome, Record
+from ..schema import NO_VERDICT, Isolation, Outcome, Record, Response, Verdict
 from .passk import mean_interval, paired_interval, pass_at_k
 
 
@@ -16,42 +16,62 @@ class Answer(Record):
     model: str
     problem_id: str
     sample_index: int
-    code: str
+    code: str | None
     passed: bool
     outcome: Outcome
     reason: str | None
     tests_passed: int
     tests_total: int
     isolation: Isolation
-    meta: dict[str, Any]
+
+
+def answer_of(response: Response, verdict: Verdict) -> Answer:
+    """A judged response as a row of results."""
+    return Answer(
+        model=response.model,
+        problem_id=verdict.problem_id,
+        sample_index=response.sample_index,
+        code=response.code,
+        passed=verdict.passed,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        tests_passed=verdict.tests_passed,
+        tests_total=verdict.tests_total,
+        isolation=verdict.isolation,
+    )
 
 
 def compare(answers: Mapping[str, Sequence[Answer]], k: Sequence[int], *, n: int, sampling: Sampling) -> dict[str, Any]:
-    """`{models: {name: {"pass@1", low, high, …}}, paired: {"a-b": {delta, low, high}}}` as `align show` prints it.
+    """`{models: {name: {"pass@1", low, high, …}}, paired: {"a-b": {delta, low, high}}, unscored}`, for `align show`.
+
+    A problem that could not be judged, through no fault of a program, is left out for all models and named.
 
     Raises:
-        DataError: a problem could not be judged, through no fault of the programs.
+        DataError: no problem is left.
     """
-    rates = {name: pass_rates(rows, k) for name, rows in answers.items()}
-    models = {name: _summary(rates[name], answers[name], n, sampling) for name in answers}
+    unscored = {row.problem_id for rows in answers.values() for row in rows if row.outcome in NO_VERDICT}
+    scored = {name: [row for row in rows if row.problem_id not in unscored] for name, rows in answers.items()}
+    if not all(scored.values()):
+        raise DataError(f"none of the {len(unscored)} problems could be judged: look at their tests")
+    # pass@1 can always be told, and is what models are paired by
+    rates = {name: pass_rates(rows, sorted({1, *k})) for name, rows in scored.items()}
     paired = {
-        f"{one}-{other}": _percent(("delta", "low", "high"), paired_interval(rates[one][k[0]], rates[other][k[0]]))
+        f"{one}-{other}": _percent(("delta", "low", "high"), paired_interval(rates[one][1], rates[other][1]))
         for one in answers
         for other in answers
         if one != other
     }
-    return {"models": models, "paired": paired}
+    return {
+        "models": {name: _summary(rates[name], scored[name], n, sampling) for name in answers},
+        "paired": paired,
+        "unscored": sorted(unscored),
+    }
 
 
 def pass_rates(rows: Sequence[Answer], ks: Sequence[int]) -> dict[int, list[float]]:
     """pass@k of every problem, in order of first appearance."""
-    judged: Counter[str] = Counter()
-    passed: Counter[str] = Counter()
-    for row in rows:
-        if row.outcome in NO_VERDICT:
-            raise DataError(f"problem {row.problem_id} cannot be scored: {row.outcome} ({row.reason}): mend its tests")
-        judged[row.problem_id] += 1
-        passed[row.problem_id] += row.passed
+    judged = Counter(row.problem_id for row in rows)
+    passed = Counter(row.problem_id for row in rows if row.passed)
     return {k: [pass_at_k(total, passed[problem], k) for problem, total in judged.items()] for k in ks}
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from ..config import Section
 from ..errors import BackendError, StageError
+from ..execute import Execution
 from ..io import Journal, read, write
 from ..progress import progress
 from ..rank import UnitTests, make_groups, make_pairs, make_sft_rows, rank_responses
@@ -140,9 +141,12 @@ def judge(config: Config, context: Context, problems: list[Problem], responses: 
     unknown = [response for response in responses if response.id not in known]
     cache = context.out / ".executions.jsonl"
     tests = UnitTests(config.workers, config.isolation, config.timeout, cache)
-    timings = Journal(context.out / "timings.jsonl")
-    with progress(f"{context.name}: run tests", len(unknown)) as bar, timings:
-        for response, found in zip(unknown, tests.judge(problems, unknown), strict=True):
+    with progress(f"{context.name}: run tests", len(unknown)) as bar, Journal(context.out / "timings.jsonl") as timings:
+
+        def measured(response: Response, ran: Execution) -> None:
+            timings.append({"response_id": response.id, "cpu_seconds": round(ran.cpu_seconds, 6)})
+
+        for response, found in zip(unknown, tests.judge(problems, unknown, measured), strict=True):
             known[response.id] = found
             bar.advance()
     cache.unlink(missing_ok=True)

@@ -6,16 +6,17 @@ from pydantic import Field, model_validator
 
 from ..config import Section
 from ..errors import StageError
-from ..execute import Pool, extract_code, program_for
+from ..execute import extract_code
 from ..generate import generator
 from ..generate.answer import answer
 from ..generate.ask import derive_seed
 from ..generate.request import Request, Sampling
 from ..io import read, write, write_json
 from ..progress import progress
+from ..rank import UnitTests
 from ..recipe.stage import UNKEYED, Context, Counts, File, Model
-from ..schema import Problem
-from ..score.compare import Answer, compare
+from ..schema import Problem, Response
+from ..score.compare import Answer, answer_of, compare
 from ..text.template import prompt_text, render
 
 VERSION = 1
@@ -110,32 +111,20 @@ def sample(config: Config, context: Context, name: str, model: str, problems: li
 def judge(config: Config, context: Context, name: str, problems: list[Problem], texts: list[str]) -> list[Answer]:
     """Run every answer's program on its problem's tests."""
     asked = [(problem, index) for problem in problems for index in range(config.n)]
-    codes = [
-        extract_code(text, prompt=prompt_text(problem), entry_point=problem.entry_point) or ""
-        for (problem, _), text in zip(asked, texts, strict=True)
+    responses = [
+        Response(
+            problem_id=problem.id,
+            sample_index=index,
+            model=name,
+            text=text,
+            code=extract_code(text, prompt=prompt_text(problem), entry_point=problem.entry_point),
+        )
+        for (problem, index), text in zip(asked, texts, strict=True)
     ]
-    programs = [program_for(problem, solution=code) for (problem, _), code in zip(asked, codes, strict=True)]
+    tests = UnitTests(config.workers, config.isolation, config.timeout, context.out / f".executions-{name}.jsonl")
     found = []
-    cache = context.out / f".executions-{name}.jsonl"
-    with (
-        Pool(config.workers, isolation=config.isolation, timeout=config.timeout, cache=cache) as pool,
-        progress(f"{context.name}: run {name}", len(programs)) as bar,
-    ):
-        for (problem, index), code, ran in zip(asked, codes, pool.run(programs), strict=True):
-            found.append(
-                Answer(
-                    model=name,
-                    problem_id=problem.id,
-                    sample_index=index,
-                    code=code,
-                    passed=ran.outcome == "passed",
-                    outcome=ran.outcome,
-                    reason=ran.reason,
-                    tests_passed=ran.tests_passed,
-                    tests_total=ran.tests_total,
-                    isolation=ran.isolation,
-                    meta=problem.meta,
-                )
-            )
+    with progress(f"{context.name}: run {name}", len(responses)) as bar:
+        for response, verdict in zip(responses, tests.judge(problems, responses), strict=True):
+            found.append(answer_of(response, verdict))
             bar.advance()
     return found

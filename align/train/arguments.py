@@ -51,6 +51,8 @@ OWNED = {
     "accelerator_config": _BATCH,
     "average_tokens_across_devices": "set by the loss, which is exact over ranks",
     "remove_unused_columns": "set by the plan of batches",
+    "ddp_find_unused_parameters": "off: every parameter has a gradient in every micro-batch",
+    "disable_tqdm": "set: progress is one bar of the run's own",
     "label_names": "set by the plan of batches",
     "include_num_input_tokens_seen": "tokens a second are in timings.jsonl",
     "seed": "write seed at the recipe's top",

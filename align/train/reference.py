@@ -126,7 +126,10 @@ def _merge(path: Path, header: Header, world_size: int) -> None:
         while (found := _read(part, header, check=False)) is None:
             time.sleep(POLL_SECONDS)
         entries |= found
-    write(path, [header, *sorted(entries.values(), key=lambda entry: (entry["problem_id"], entry["response"]))])
+    write(
+        path,
+        [header, *sorted(entries.values(), key=lambda entry: (entry["problem_id"], entry["response"], entry["key"]))],
+    )
     for part in parts:
         os.unlink(part)
 

@@ -59,7 +59,7 @@ def train(
         label: what the progress bar says.
 
     Returns:
-        Counts: rows, what was dropped and why, steps, the last logged loss. Empty on ranks above 0.
+        Counts: rows, what was dropped and why, steps, what was trained in which type. Empty on ranks above 0.
 
     Raises:
         DataError: no row is left.
@@ -106,6 +106,7 @@ def train(
                 world_size=world_size,
             )
         trainer.train(resume_from_checkpoint=str(trainer.resume) if trainer.resume else None)
+    trainer.close()
     _save(trainer, tokenizer, entry, out / "model")
     if rank:
         return {}
@@ -144,8 +145,7 @@ def _save(trainer: AlignTrainer, tokenizer: Any, entry: Weights, folder: Path) -
 
 def _counts(rows: Sequence[Row], encoded: Encoded, trainer: AlignTrainer) -> dict[str, Any]:
     trained = trainer.policy.trainable().values()
-    assert trainer.metrics is not None
-    counts: dict[str, Any] = {
+    return {
         "rows": len(rows),
         "trained_on": len(encoded.groups),
         "dropped": encoded.dropped,
@@ -153,4 +153,3 @@ def _counts(rows: Sequence[Row], encoded: Encoded, trainer: AlignTrainer) -> dic
         "trainable_parameters": sum(parameter.numel() for parameter in trained),
         "trainable_dtype": ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in trained})),
     }
-    return counts

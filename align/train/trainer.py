@@ -44,7 +44,7 @@ def training_arguments(
         ConfigError: transformers refuses a value.
     """
     saves = {"save_strategy": "steps", "save_steps": max(1, -(-steps // SAVES))}
-    given = {**DEFAULTS, **saves, "report_to": "none", **args}
+    given = {**DEFAULTS, **saves, "report_to": "none", "dataloader_pin_memory": torch.cuda.is_available(), **args}
     for replaced in ("num_train_epochs", "max_steps", "save_total_limit"):
         given.pop(replaced, None)
     try:
@@ -58,7 +58,6 @@ def training_arguments(
             average_tokens_across_devices=False,
             accelerator_config={"split_batches": False, "dispatch_batches": False, "even_batches": False},
             ddp_find_unused_parameters=False,
-            dataloader_pin_memory=torch.cuda.is_available() and given.pop("dataloader_pin_memory", True),
             disable_tqdm=True,
             logging_nan_inf_filter=False,
             seed=seed,
@@ -139,6 +138,12 @@ class AlignTrainer(Trainer):
             self.timings.append({"step": step, "seconds": round(seconds, 3), "tokens_per_second": rate})
         self._logged = now
         super().log(figures)
+
+    def close(self) -> None:
+        """Put the logs on disk."""
+        for journal in (self.metrics, self.timings):
+            if journal is not None:
+                journal.close()
 
     def _check_finite(self, loss: Tensor, inputs: GroupBatch) -> None:
         if torch.isfinite(loss):

@@ -18,22 +18,22 @@ def fenced(*blocks, tag="python"):
 
 def test_the_block_that_defines_the_entry_point_is_taken():
     text = fenced("def f():\n    return 1\n", "print(f())\n")
-    assert extract_code(text, entry_point="f") == "def f():\n    return 1\n"
+    assert extract_code(text, entry_point="f") == "def f():\n    return 1"
 
 
 def test_of_two_blocks_that_define_it_the_later_is_taken():
-    assert extract_code(fenced("def f(): pass\n", "def f(): return 2\n"), entry_point="f") == "def f(): return 2\n"
+    assert extract_code(fenced("def f(): pass\n", "def f(): return 2\n"), entry_point="f") == "def f(): return 2"
 
 
 @pytest.mark.parametrize(("policy", "index"), [("first", 0), ("last", 2), ("longest", 1), ("entry_point", 2)])
 def test_a_policy_chooses_the_block(policy, index):
     blocks = ["a = 1\n", "bb = 2222\n", "c = 3\n"]
-    assert extract_code(fenced(*blocks), policy=policy) == blocks[index]
+    assert extract_code(fenced(*blocks), policy=policy) == blocks[index].rstrip()
 
 
 def test_output_shown_in_another_language_is_not_the_program():
     text = fenced("def f(): return 1\n") + "\n```text\n1\n```\n```bash\npython f.py\n```"
-    assert extract_code(text) == "def f(): return 1\n"
+    assert extract_code(text) == "def f(): return 1"
 
 
 def test_a_fence_that_is_never_closed_runs_to_the_end():
@@ -41,7 +41,7 @@ def test_a_fence_that_is_never_closed_runs_to_the_end():
 
 
 def test_a_fence_inside_a_list_loses_the_list_indentation_only():
-    assert extract_code("1. so\n   ```python\n   def f():\n       return 1\n   ```") == "def f():\n    return 1\n"
+    assert extract_code("1. so\n   ```python\n   def f():\n       return 1\n   ```") == "def f():\n    return 1"
 
 
 @pytest.mark.parametrize(
@@ -62,19 +62,20 @@ def test_prose_holds_no_program(prose):
 
 def test_thinking_is_not_the_answer():
     text = "<think>```python\nwrong = 1\n```</think>\n```python\nright = 2\n```"
-    assert extract_code(text) == "right = 2\n"
-    assert extract_code("opened by the template```python\nwrong\n```</think>\nright = 2\n") == "\nright = 2\n"
+    assert extract_code(text) == "right = 2"
+    assert extract_code("opened by the template```python\nwrong\n```</think>\nright = 2\n") == "right = 2"
 
 
-@pytest.mark.parametrize("code", ["def f(x):\n    return x\n", "import os\n", "f = lambda x: x\n", "def f(x:\n  no"])
+@pytest.mark.parametrize("code", ["def f(x):\n    return x", "import os", "f = lambda x: x", "def f(x:\n  no"])
 def test_code_without_fences_is_taken_as_it_is(code):
     assert extract_code(code) == code
+    assert extract_code(f"\n\n{code}\n\n") == code
 
 
 def test_a_body_continues_the_prompt():
-    body = "    return a + b\n"
+    body = "    return a + b"
     assert extract_code(body, prompt=PROMPT) == PROMPT + body
-    assert extract_code(f"```python\n{body}```", prompt=PROMPT, entry_point="add") == PROMPT + body
+    assert extract_code(f"```python\n{body}\n```", prompt=PROMPT, entry_point="add") == PROMPT + body
 
 
 def test_a_completion_continues_the_prompt_and_a_solution_runs_after_it():

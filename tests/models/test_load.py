@@ -59,6 +59,12 @@ def test_training_on_top_of_an_adapter_starts_from_what_it_learnt(tiny, tmp_path
         assert torch.allclose(start, expected, atol=1e-5)
 
 
+def test_full_fine_tuning_on_top_of_an_adapter_trains_every_weight(tiny, tmp_path):
+    train_on(tiny, tmp_path / "sft", Lora(r=4))
+    model, _ = load_policy(entry(tmp_path / "sft"), None)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 def test_a_chain_moves_together_with_its_runs(tiny, tmp_path):
     runs = tmp_path / "runs"
     shutil.copytree(tiny, runs / "init-1" / "model")

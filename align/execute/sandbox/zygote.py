@@ -103,7 +103,7 @@ def serve(job: dict[str, Any], channel: socket.socket) -> dict[str, Any]:
         board.close()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def tests_of(source: str, kind: str, entry_point: str | None) -> Tests | str:
     """The tests, ready to run, or what is wrong with them."""
     if not source.strip():
@@ -118,12 +118,12 @@ def tests_of(source: str, kind: str, entry_point: str | None) -> Tests | str:
 
 
 def _settle(numpy_folder: str) -> None:
-    for name in PRELOAD:
-        __import__(name)
-    # the package is this interpreter's business: a program must not find it
+    # this package is the worker's own business: a program must not find it
+    sys.path.remove(os.environ.pop("PYTHONPATH"))
     for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
         del sys.modules[name]
-    sys.path.remove(os.environ.pop("PYTHONPATH"))
+    for name in PRELOAD:
+        __import__(name)
     if numpy_folder:
         sys.meta_path.append(NumpyFinder(numpy_folder))
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
