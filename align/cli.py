@@ -18,7 +18,7 @@ FULL = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(argv)
     try:
         return int(arguments.command(arguments))
     except AlignError as error:
@@ -38,6 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             return MISTAKE
         raise
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line's arguments; `key=value` may stand before or after the options."""
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest and not (hasattr(arguments, "overrides") and all("=" in word and word[0] != "-" for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides = [*arguments.overrides, *rest]
+    return arguments
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from align.cli import parser
+from align.cli import parse
 
 REPO = Path(__file__).parents[1]
 TEXT = (REPO / "README.md").read_text()
@@ -39,7 +39,7 @@ def test_the_rankers_example_loads_no_torch(tmp_path):
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("align ")])
 def test_a_command_parses_and_its_recipe_exists(command):
     words = shlex.split(command)[1:]
-    arguments = parser().parse_args(words)
+    arguments = parse(words)
     if hasattr(arguments, "recipe"):
         assert (REPO / arguments.recipe).is_file()
 

@@ -128,8 +128,7 @@ def test_two_processes_train_sft_and_rrtf_to_the_weights_of_one(elsewhere, entra
     two = [sys.executable, "-m", "accelerate.commands.launch", *two, "--dynamo_backend", "no", *align, *stages]
     spawn = "{config_file: recipes/accelerate/ddp.yaml, num_processes: 2}"
     spawned = [*align, f"stages.sft.launch={spawn}", f"stages.rrtf.launch={spawn}", *stages]
-    spawned = [sys.executable, *spawned, "stages.sft.args.bf16=false", "stages.rrtf.args.bf16=false"]
-    command = two if entrance.startswith("everything") else spawned
+    command = two if entrance.startswith("everything") else [sys.executable, *spawned]
     subprocess.run([*command, "--run", "two"], check=True, env=environment, stdout=subprocess.DEVNULL)
     (elsewhere / "runs").rename(elsewhere / "of-two")
     Recipe.load(QUICKSTART, SMALL).run(only=TRAINED)

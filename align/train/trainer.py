@@ -5,6 +5,7 @@ average is summed here: by `loss_is_scaled_for_ga` over accumulation, by the fac
 """
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ def training_arguments(
     given = {**DEFAULTS, **saves, "report_to": "none", "dataloader_pin_memory": torch.cuda.is_available(), **args}
     for replaced in ("num_train_epochs", "max_steps", "save_total_limit"):
         given.pop(replaced, None)
+    # precision changes results, so the recipe decides it (it is in the stage's key), not the launcher's file
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if given.get("bf16") else "fp16" if given.get("fp16") else "no"
     try:
         return TrainingArguments(
             output_dir=str(out),
