@@ -142,14 +142,14 @@ class Journal:
         self.sync_seconds = sync_seconds
         self.entries: list[dict[str, Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b")  # noqa: SIM115 - closed by close()
+        # unbuffered: an entry is with the system, or an error, before `append` returns
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
         self._recover()
         self._synced = time.monotonic()
 
     def _recover(self) -> None:
-        self._file.seek(0)
         good = 0
-        for line in self._file:
+        for line in self.path.read_bytes().splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
             try:
@@ -161,14 +161,16 @@ class Journal:
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one entry."""
+        line = dump(dict(entry)).encode("utf-8", "backslashreplace") + b"\n"
         try:
-            self._file.write(dump(dict(entry)).encode("utf-8", "backslashreplace") + b"\n")
-            self._file.flush()
+            written = self._file.write(line)
             if time.monotonic() - self._synced >= self.sync_seconds:
                 _sync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+        if written != len(line):
+            raise DataError(f"{self.path}: cannot be written (the disk took part of a line)")
 
     def close(self) -> None:
         """Put everything on disk and close."""

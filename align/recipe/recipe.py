@@ -129,11 +129,11 @@ def run_name(path: Path) -> str:
 
 
 def repository(folder: Path) -> Path:
-    """The nearest folder above that is a repository's root; the folder itself where there is none."""
+    """The nearest repository root above; without one, what holds `recipes/`, or the folder itself."""
     for candidate in (folder, *folder.parents):
         if (candidate / ".git").exists() or (candidate / "pyproject.toml").exists():
             return candidate
-    return folder
+    return next((path.parent for path in (folder, *folder.parents) if path.name == "recipes"), folder)
 
 
 def kinds() -> list[str]:
