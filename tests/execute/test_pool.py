@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def programs(count, body="return {}"):
 def python(source, *arguments):
     """A Python process of its own that can be stopped."""
     command = [sys.executable, "-c", source, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a job in the background of a shell, as a test run may be, is born deaf to Ctrl-C
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears)
 
 
 def wait_for(condition, seconds=20.0):
@@ -100,6 +103,7 @@ def test_without_a_cache_nothing_is_reused_between_pools():
 
 RESUMED = """
 import sys
+from functools import partial
 from pathlib import Path
 from align.execute import Pool, program_for
 from align.schema import Problem
