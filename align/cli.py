@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check)
     score = verbs.add_parser("score", help="run samples on their problems' tests: pass@k and outcomes")
     configure(score)
-    show = verbs.add_parser("show", help="show a run, a file of records, or a stage kind")
+    show = verbs.add_parser("show", help="show a run, a file of records, a stage kind, or the recipes' JSON Schema")
     show.add_argument("path")
     show.add_argument("--json", action="store_true", help="as JSON")
     show.set_defaults(command=_show)

@@ -17,6 +17,7 @@ from .io import rows
 from .recipe.plan import Step
 from .recipe.recipe import kinds
 from .recipe.run import describe
+from .recipe.schema import recipe_schema
 from .recipe.summary import summary
 
 RECORDS = 3
@@ -30,7 +31,7 @@ def console() -> Console:
 
 
 def show(path: str, *, as_json: bool) -> None:
-    """Show a run's folder, a file of records, or a stage kind.
+    """Show a run's folder, a file of records, a stage kind, or the JSON Schema of recipes (`schema`).
 
     Raises:
         DataError: it is none of these.
@@ -42,10 +43,12 @@ def show(path: str, *, as_json: bool) -> None:
     elif target.is_file():
         for _, row in rows(target) if as_json else islice(rows(target), RECORDS):
             print(json.dumps(row, ensure_ascii=False)) if as_json else show_record(row)
+    elif path == "schema":
+        print(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
     elif path in kinds():
         show_kind(path, as_json=as_json)
     else:
-        raise DataError(f"{path}: no run, no file of records and no stage kind: {suggest(path, kinds())}")
+        raise DataError(f"{path}: no run, no file of records and no stage kind: {suggest(path, [*kinds(), 'schema'])}")
 
 
 def show_run(found: dict[str, Any]) -> None:

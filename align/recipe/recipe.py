@@ -23,7 +23,7 @@ from .stage import FILE, MODEL, Marker
 Visit = Callable[[Marker, str, Place], str]
 
 
-class _Top(Section):
+class TopLevel(Section):
     """The top level of a recipe."""
 
     seed: int = 0
@@ -74,7 +74,7 @@ class Recipe:
         """
         overrides = tuple(overrides)
         document = load(Path(path), overrides)
-        top = validate(_Top, document, (), document.data)
+        top = validate(TopLevel, document, (), document.data)
         models = {name: _entry(document, name, section) for name, section in top.models.items()}
         folder = Path(path).resolve().parent
         recipe = Recipe(document, run_name(Path(path)), folder, top.seed, models, top.benchmarks, [], overrides)

@@ -1,0 +1,70 @@
+import asyncio
+
+import pytest
+
+from align.errors import DataError
+from align.rank import UnitTests
+from align.schema import Problem, Response
+
+PROBLEM = Problem(
+    prompt="Add.",
+    entry_point="add",
+    tests=["assert add(1, 2) == 3", "assert add(0, 0) == 0"],
+    meta={"task_id": "mine/7"},
+)
+CODES = ["def add(a, b): return a + b", "def add(a, b): return a * b", "def add(a, b) return", None]
+RESPONSES = [
+    Response(problem_id=PROBLEM.id, sample_index=i, text=code or "sorry", code=code) for i, code in enumerate(CODES)
+]
+
+
+def test_verdicts_come_in_order_and_an_answer_without_a_program_does_not_compile():
+    measured = []
+    verdicts = list(
+        UnitTests(2, "none").judge([PROBLEM], RESPONSES, lambda response, ran: measured.append(response.id))
+    )
+    assert [verdict.outcome for verdict in verdicts] == ["passed", "wrong_answer", "compile_error", "compile_error"]
+    assert [(verdict.tests_passed, verdict.tests_total) for verdict in verdicts[:2]] == [(2, 2), (1, 2)]
+    assert verdicts[1].failed_tests == [0]
+    assert verdicts[3].reason == "no_program"
+    assert measured == [response.id for response in RESPONSES[:3]]
+
+
+def test_verdicts_are_the_same_under_asyncio_and_leave_the_loop_free():
+    async def both():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.001)
+
+        other = asyncio.create_task(tick())
+        found = [verdict async for verdict in UnitTests(1, "none").ajudge([PROBLEM], RESPONSES)]
+        other.cancel()
+        return found, ticks
+
+    found, ticks = asyncio.run(both())
+    assert found == list(UnitTests(1, "none").judge([PROBLEM], RESPONSES))
+    assert ticks > 1
+
+
+def test_a_users_own_task_id_finds_the_problem():
+    (verdict,) = UnitTests(1, "none").judge([PROBLEM], [Response(problem_id="mine/7", text=CODES[0], code=CODES[0])])
+    assert verdict.passed
+    assert verdict.problem_id == PROBLEM.id
+
+
+def test_a_response_to_an_unknown_problem_is_refused_before_anything_runs():
+    with pytest.raises(DataError, match="which is not in the problems"):
+        list(UnitTests(1, "none").judge([PROBLEM], [*RESPONSES, Response(problem_id="x", text="x", code="x")]))
+
+
+def test_two_runs_give_the_same_verdict_to_the_byte():
+    """Verdicts are facts of the program: two runs give the same bytes, addresses in messages included."""
+    code = "def add(a, b): return object()"
+    response = Response(problem_id=PROBLEM.id, text=code, code=f"{code}\nclass X: pass\nraise ValueError(X())")
+    one, other = (list(UnitTests(1, "none").judge([PROBLEM], [response])) for _ in range(2))
+    assert one == other
+    assert "0x…" in (one[0].stderr_tail or "")
