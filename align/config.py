@@ -1,7 +1,7 @@
 """Strict YAML: every value has a line, every mistake is one line with the place and the cure.
 
-YAML 1.2 (`5e-7` is a float, `no` is text), doubled keys refused, dotted `a.b=c` overrides, `Section` as the base
-of every typed part, `${NAME}` for the environment. Knows nothing of stages.
+YAML 1.2 (`5e-7` is a float, `no` is text), doubled keys refused, `extends:` another file, dotted `a.b=c` overrides,
+`Section` as the base of every typed part, `${NAME}` for the environment. Knows nothing of stages.
 """
 
 import os
@@ -59,7 +59,8 @@ class Document:
 
     path: str
     data: dict[str, Any]
-    lines: Mapping[Place, int]
+    lines: Mapping[Place, str]
+    """Place → `file:line`."""
     overridden: frozenset[Place] = frozenset()
 
     def where(self, place: Place) -> str:
@@ -70,28 +71,53 @@ class Document:
         known = place
         while known and known not in self.lines:
             known = known[:-1]
-        return f"{self.path}:{self.lines.get(known, 1)}: {dotted}".removesuffix(": ")
+        return f"{self.lines.get(known, f'{self.path}:1')}: {dotted}".removesuffix(": ")
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Document:
-    """Read a YAML file and apply `a.b=c` overrides.
+    """Read a YAML file, with the file that it `extends:` below it, and apply `a.b=c` overrides.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, doubles a key, or an override does not fit.
+        ConfigError: a file is missing, is not YAML, doubles a key, or an override does not fit.
     """
+    lines: dict[Place, str] = {}
+    data = _read(path, lines, ())
+    changed = frozenset(_override(data, text) for text in overrides)
+    return Document(str(path), data, lines, changed)
+
+
+def _read(path: Path, lines: dict[Place, str], above: tuple[Path, ...]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise ConfigError(
+            f"{above[-1] if above else path}: {path} cannot be read ({error.strerror or error})"
+        ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text") from None
     parsed = _parse(text, str(path))
     if not isinstance(parsed, CommentedMap):
         raise ConfigError(f"{path}:1: expected a mapping with `stages:`")
-    lines: dict[Place, int] = {}
-    data = _plain(parsed, (), lines)
-    changed = frozenset(_override(data, text) for text in overrides)
-    return Document(str(path), data, lines, changed)
+    own: dict[Place, int] = {}
+    data: dict[str, Any] = _plain(parsed, (), own)
+    if isinstance(extends := data.pop("extends", None), str):
+        base = path.parent / extends
+        if base.resolve() in (file.resolve() for file in (*above, path)):
+            raise ConfigError(f"{path}:{own['extends',]}: extends: {extends!r} extends this file in turn")
+        data = _merged(_read(base, lines, (*above, path)), data)
+    elif extends is not None:
+        raise ConfigError(f"{path}:{own['extends',]}: extends: expected the path of a recipe, found {extends!r}")
+    lines.update({place: f"{path}:{line}" for place, line in own.items()})
+    return data
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The base with what its extension says: mappings are merged key by key, anything else is replaced."""
+    found = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        found[key] = _merged(found[key], value) if both else value
+    return found
 
 
 def validate(kind: type[S], document: Document, place: Place, data: Any) -> S:

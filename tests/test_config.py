@@ -70,3 +70,17 @@ def test_the_environment_is_read_only_where_a_value_is_used(monkeypatch):
     assert unset_variables({"a": ["${ALIGN_X}", "${ALIGN_Y}"]}) == {"ALIGN_Y"}
     with pytest.raises(ConfigError, match="ALIGN_Y is not set"):
         expand("${ALIGN_Y}")
+
+
+def test_a_recipe_extends_another_and_every_line_is_named_by_its_own_file(tmp_path):
+    (tmp_path / "base.yaml").write_text("inner: {learning_rate: 1e-3, name: base}\nrounds: 2\n")
+    found = build(tmp_path, "extends: base.yaml\ninner: {name: own}\n", ["rounds=5"])
+    assert (found.inner.learning_rate, found.inner.name, found.rounds) == (1e-3, "own", 5)
+    (tmp_path / "base.yaml").write_text("\n\nronds: 2\n")
+    with pytest.raises(ConfigError, match=r"base.yaml:3: ronds: unknown key"):
+        build(tmp_path, "extends: base.yaml\n")
+    (tmp_path / "base.yaml").write_text("extends: r.yaml\n")
+    with pytest.raises(ConfigError, match=r"base.yaml:1: extends: 'r.yaml' extends this file in turn"):
+        build(tmp_path, "extends: base.yaml\n")
+    with pytest.raises(ConfigError, match=r"none.yaml cannot be read"):
+        build(tmp_path, "extends: none.yaml\n")

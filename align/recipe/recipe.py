@@ -24,7 +24,7 @@ Visit = Callable[[Marker, str, Place], str]
 
 
 class TopLevel(Section):
-    """The top level of a recipe."""
+    """The top level of a recipe, after what it `extends:` has been put below it."""
 
     seed: int = 0
     """Seed of everything random."""

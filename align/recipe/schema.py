@@ -23,11 +23,16 @@ def recipe_schema() -> dict[str, Any]:
     entries = [_collect(entry, f"model.{key}", definitions) for key, entry in KINDS.items()]
     top = _collect(TopLevel, "recipe", definitions)
     top["properties"]["models"]["additionalProperties"] = {"anyOf": entries}
-    top["properties"]["stages"] |= {
+    top["properties"]["extends"] = {"type": "string", "description": "A recipe to start from; see recipes/README.md."}
+    stages = {
+        **top["properties"]["stages"],
         "properties": {kind: _by_use(kind) for kind in kinds()},
         "additionalProperties": {**_by_use(None), "required": ["use"]},
     }
-    return {"$schema": DIALECT, "title": "align recipe", **top, "$defs": definitions}
+    top["properties"]["stages"] = {"type": "object", "description": stages["description"]}
+    # an extension names only what it changes, so that its stages are not whole: `align check` sees them merged
+    whole = {"if": {"required": ["extends"]}, "else": {"properties": {"stages": stages}}}
+    return {"$schema": DIALECT, "title": "align recipe", **top, **whole, "$defs": definitions}
 
 
 def _collect(config: Any, prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from ruamel.yaml import YAML
 
 from align.cli import main
 from align.config import load
@@ -21,6 +22,7 @@ def check(data):
 def test_a_shipped_recipe_fits_the_schema(path):
     jsonschema.Draft202012Validator.check_schema(recipe_schema())
     check(load(path).data)
+    check(YAML(typ="safe").load(path))
 
 
 @pytest.mark.parametrize(
