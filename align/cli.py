@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="as JSON")
     show.set_defaults(command=_show)
     prune = verbs.add_parser("prune", help="remove stage folders that no run refers to")
-    prune.add_argument("run", metavar="RUNS", nargs="?", default="runs", help="the folder of runs")
+    prune.add_argument("run", nargs="?", default="runs", help="a run's folder, or the folder of all runs")
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
     prune.set_defaults(command=_prune)
     doctor = verbs.add_parser("doctor", help="what this machine offers, and the cure for what lacks")

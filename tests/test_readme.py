@@ -1,4 +1,4 @@
-"""The README's Python examples run, and its commands name verbs, options and files that exist."""
+"""The READMEs' Python examples run, and their commands name verbs, options and files that exist."""
 
 import re
 import shlex
@@ -12,7 +12,11 @@ from align.cli import parse
 
 REPO = Path(__file__).parents[1]
 TEXT = (REPO / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+PYTHON = [
+    block
+    for path in (REPO / "README.md", *sorted((REPO / "align").rglob("README.md")))
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+]
 COMMANDS = [
     line.split("#")[0].strip()
     for path in (REPO / "README.md", REPO / "recipes" / "README.md")

@@ -107,6 +107,23 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_bytes(elsewhere):
     ).read_bytes()
 
 
+def test_the_bloom_quickstart_trains_and_aligns_a_bloom(elsewhere):
+    folder = Recipe.load(REPO / "recipes" / "quickstart-bloom.yaml", SMALL).run(only=TRAINED)
+    assert json.loads((folder / "rrtf" / "model" / "config.json").read_text())["model_type"] == "bloom"
+
+
+def test_the_controls_find_the_quickstarts_stages_done(elsewhere, capsys):
+    Recipe.load(QUICKSTART, SMALL).run(only=TRAINED)
+    capsys.readouterr()
+    small = [f"stages.{name}.args.max_steps=2" for name in ("teacher-sft", "rrtf-no-rank", "rrtf-student")]
+    recipe = Recipe.load(REPO / "recipes" / "quickstart-controls.yaml", [*SMALL, *small])
+    new = ["teacher-answers", "teacher-sft", "rrtf-no-rank", "rrtf-student"]
+    recipe.run(only=[*TRAINED, *new])
+    told = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith("cached") for line in told) == len(TRAINED)
+    assert [line.split()[0] for line in told if "cached" not in line] == new
+
+
 def test_a_score_stage_compares_models_on_held_out_problems(elsewhere):
     recipe = Recipe.load(QUICKSTART, [*SMALL, "stages.score.models={sft: $sft/model, init: $init/model}"])
     folder = recipe.run(only=["evolve", "clean", "tests", "teach", "init", "sft", "score"])

@@ -86,12 +86,12 @@ def _stage(
     if step.manifest and not (wanted and stage.name in force):
         if wanted and not launch.is_spawned():
             print(f"{stage.name:<12} cached", flush=True)
-        workspace.record(stage.name, step.folder, _facts(recipe))
+        workspace.record(stage.name, step.folder, _facts(recipe, workspace))
         return step.manifest
     if not wanted:
         return None
     manifest = _execute(recipe, workspace, step, done, leader)
-    workspace.record(stage.name, manifest.folder, _facts(recipe))
+    workspace.record(stage.name, manifest.folder, _facts(recipe, workspace))
     if not launch.is_spawned():
         print(f"{stage.name:<12} {describe(manifest.data['counts'])}  {manifest.data['seconds']:.1f} s", flush=True)
     return manifest
@@ -188,10 +188,10 @@ def _set_aside(folder: Path) -> None:
         folder.rename(aside)
 
 
-def _facts(recipe: Recipe) -> dict[str, Any]:
+def _facts(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     path = os.path.relpath(recipe.document.path)
     order = [stage.name for stage in recipe.stages]
-    return {"recipe": path, "run": recipe.name, "seed": recipe.seed, "overrides": recipe.overrides, "order": order}
+    return {"recipe": path, "run": workspace.name, "seed": recipe.seed, "overrides": recipe.overrides, "order": order}
 
 
 def describe(counts: Counts) -> str:

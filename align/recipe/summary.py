@@ -37,23 +37,42 @@ def summary(folder: Path) -> dict[str, Any]:
     return found
 
 
-def prune(runs: Path, *, dry_run: bool) -> list[tuple[Path, int]]:
-    """Remove stage folders below `runs` that no run refers to; returns them with their bytes.
+def prune(folder: Path, *, dry_run: bool) -> list[tuple[Path, int]]:
+    """Remove done stage folders that no run refers to; returns them with their bytes.
 
-    A folder that is not done and that no run names is left alone: it may be running.
+    One that is not done is left alone: it may be running.
+
+    Args:
+        folder: a run's folder, or one that holds runs. What other runs refer to stays in either case.
+        dry_run: remove nothing.
+
+    Raises:
+        DataError: it holds no run.
     """
+    runs = _runs_of(folder)
     kept = {
-        (runs / folder).resolve()
+        (runs / stage).resolve()
         for path in runs.glob("**/run.json")
-        for folder in json.loads(path.read_text(encoding="utf-8"))["stages"].values()
+        for stage in json.loads(path.read_text(encoding="utf-8"))["stages"].values()
     }
-    unused = [marker.parent for marker in sorted(runs.glob(f"**/{MARKER}")) if marker.parent.resolve() not in kept]
+    if not kept:
+        raise DataError(f"{folder}: no run below it")
+    unused = [marker.parent for marker in sorted(folder.glob(f"**/{MARKER}")) if marker.parent.resolve() not in kept]
     removed = []
-    for folder in dict.fromkeys(path for path in unused if not path.is_symlink()):
-        removed.append((folder, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())))
+    for path in unused:
+        removed.append((path, sum(file.stat().st_size for file in path.rglob("*") if file.is_file())))
         if not dry_run:
-            shutil.rmtree(folder)
+            shutil.rmtree(path)
     return removed
+
+
+def _runs_of(folder: Path) -> Path:
+    """The folder that holds all runs: stages are named from there."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return folder
+    name = json.loads(path.read_text(encoding="utf-8"))["run"]
+    return folder.resolve().parents[len(Path(name).parts) - 1]
 
 
 def _stage(folder: Path, name: str) -> dict[str, Any]:

@@ -123,9 +123,9 @@ def test_a_summary_lists_stages_and_prune_removes_what_no_run_names(toys):
     folder = toys().run()
     toys("stages.make.rounds=5").run()
     assert [stage["name"] for stage in summary(folder)["stages"]] == ["make", "double", "again"]
-    assert len(prune(folder.parent, dry_run=True)) == 3
+    assert len(prune(folder.parent, dry_run=True)) == len(prune(folder, dry_run=True)) == 3
     assert len(prune(folder.parent, dry_run=False)) == 3
-    assert prune(folder.parent, dry_run=False) == []
+    assert prune(folder.parent, dry_run=False) == prune(folder, dry_run=False) == []
     assert set(states(toys("stages.make.rounds=5")).values()) == {"cached"}
 
 
@@ -156,3 +156,12 @@ Recipe.load("recipes/toy.yaml").run()
     (tmp_path / "runs" / "toy" / ".launch-x-1.jsonl").unlink()
     assert lonely.wait(60) != 0
     assert "does not see rank 0's" in lonely.stderr.read()
+
+
+def test_prune_keeps_what_another_run_refers_to(toys):
+    first = toys().run()
+    second = toys(name="other").run()
+    toys("stages.make.rounds=5").run()
+    # the first run has moved on; the second is linked to what the first made
+    assert prune(first, dry_run=False) == []
+    assert (second / "make" / "numbers.jsonl").exists()
