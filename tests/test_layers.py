@@ -29,6 +29,7 @@ ORDER = [
     "score",
     "recipe",
     "stages",
+    "report",
     "doctor",
     "show",
     "cli",

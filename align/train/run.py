@@ -65,7 +65,6 @@ def train(
         DataError: no row is left.
         ConfigError, BackendError, StageError: as the parts raise them.
     """
-    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     model, tokenizer = load_policy(entry, lora, disable_dropout=disable_dropout)
     encoder = Encoder(tokenizer)
     encoded = _encode(rows, encoder, model, max_length, teacher_target=isinstance(loss, Rrtf) and loss.mode == "paper")
@@ -73,21 +72,19 @@ def train(
         [group.size for group in encoded.groups],
         global_batch_size=global_batch_size,
         max_tokens_per_batch=max_tokens_per_batch,
-        world_size=world_size,
+        world_size=_world_size(),
         seed=seed,
         epochs=args.get("num_train_epochs", 3.0),
         max_steps=args.get("max_steps"),
     )
-    data = MicroBatches(encoded.groups, plan, encoder.pad_id)
     arguments = training_arguments(
         args, out=out / "checkpoints", seed=seed, accumulation=plan.accumulation, steps=len(plan.steps)
     )
-    policy = Policy(model, adapter_off_reference=isinstance(loss, Dpo) and lora is not None)
     with progress(label, len(plan.steps)) as bar:
         trainer = AlignTrainer(
-            policy,
+            Policy(model, adapter_off_reference=isinstance(loss, Dpo) and lora is not None),
             arguments,
-            data,
+            MicroBatches(encoded.groups, plan, encoder.pad_id),
             objective(loss),
             out=out,
             bar=bar,
@@ -95,22 +92,30 @@ def train(
             preference=loss if isinstance(loss, Dpo) else None,
         )
         if isinstance(loss, Dpo) and lora is None:
-            data.reference = reference_logprobs(
-                policy,
-                data,
-                out / "reference.jsonl",
-                device=arguments.device,
-                autocast=trainer.accelerator.autocast(),
-                dtype="float32" if trainer.accelerator.mixed_precision == "no" else trainer.accelerator.mixed_precision,
-                rank=rank,
-                world_size=world_size,
-            )
+            _add_reference(trainer, out / "reference.jsonl")
         trainer.train(resume_from_checkpoint=str(trainer.resume) if trainer.resume else None)
     trainer.close()
     _save(trainer, tokenizer, entry, out / "model")
-    if rank:
-        return {}
-    return _counts(rows, encoded, trainer)
+    return _counts(rows, encoded, trainer) if trainer.is_world_process_zero() else {}
+
+
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _add_reference(trainer: AlignTrainer, path: Path) -> None:
+    """The starting weights' log-probabilities, which full fine-tuning is about to change."""
+    precision = trainer.accelerator.mixed_precision
+    trainer.data.reference = reference_logprobs(
+        trainer.policy,
+        trainer.data,
+        path,
+        device=trainer.args.device,
+        autocast=trainer.accelerator.autocast(),
+        dtype="float32" if precision == "no" else precision,
+        rank=int(os.environ.get("RANK", "0")),
+        world_size=_world_size(),
+    )
 
 
 def _encode(
