@@ -12,6 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from align.cli import main
+from align.io import rows
 from align.recipe import Recipe
 from align.recipe.summary import summary
 
@@ -65,6 +66,8 @@ def test_the_quickstart_runs_end_to_end_and_is_cached_then(elsewhere, capsys):
     assert counts["evolve"]["kept"] == 160
     assert counts["rank"]["groups"] > 0
     assert counts["rrtf"]["steps"] == 2
+    responses = [row for _, row in rows(folder / "sample" / "responses.jsonl")]
+    assert {row["model"] for row in responses} == {"sft", "noisy-teacher", "teacher"}
     for model in ("sft", "rrtf", "dpo", "more-sft", "best-sample-sft"):
         assert (folder / model / "model" / "model.safetensors").is_file()
         assert (folder / model / "metrics.jsonl").is_file()

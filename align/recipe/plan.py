@@ -53,7 +53,8 @@ def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[
     def visit(marker: Marker, value: str, place: Place) -> str:
         found = _digest(recipe, workspace, marker, value, done)
         inputs[".".join(map(str, place))] = found
-        return found
+        # a model's name is written into records, so that another name gives other bytes
+        return f"{value}: {found}" if marker is MODEL else found
 
     version = stage.module.VERSION
     key = digest(

@@ -18,8 +18,8 @@ from ..errors import BackendError, ConfigError, StageError, suggest
 from ..models.entry import AnyEntry, Offline, Weights
 from ..schema import SCHEMA_VERSION
 from . import launch
-from .plan import Step, plan_step, references, resolve
-from .recipe import Recipe, Stage
+from .plan import Step, is_reference, plan_step, references, resolve
+from .recipe import Recipe, Stage, marked
 from .stage import Context, Counts
 from .workspace import MARKER, Manifest, Workspace
 
@@ -147,9 +147,15 @@ def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest
     """Call the stage's `run` with every reference resolved."""
     if stage.trains:
         launch.refuse_many_gpus(stage.name)
-    context = Context(stage.name, folder, recipe.seed, local_models(recipe))
+    config = resolve(recipe, stage.config, done)
+    labels = {
+        resolved: written[1:].partition("/")[0]
+        for (_, written, _), (_, resolved, _) in zip(marked(stage.config), marked(config), strict=True)
+        if is_reference(written)
+    }
+    context = Context(stage.name, folder, recipe.seed, local_models(recipe), labels)
     try:
-        counts: Counts = stage.module.run(resolve(recipe, stage.config, done), context)
+        counts: Counts = stage.module.run(config, context)
     except ModuleNotFoundError as error:
         if error.name not in VERSIONED:
             raise

@@ -41,6 +41,8 @@ class Context:
     """The recipe's seed."""
     models: Mapping[str, AnyEntry] = field(default_factory=dict)
     """The recipe's `models:`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Path of every file or model that an earlier stage left → that stage's name."""
 
     def model(self, name: str) -> AnyEntry:
         """The entry of a `Model` value: by name, or the weights in a folder that a stage left."""
@@ -55,7 +57,7 @@ class Context:
 
         A record never holds a path: outputs must be the same bytes wherever `runs/` stands.
         """
-        return name if name in self.models else Path(name).parent.name.rpartition("-")[0]
+        return self.labels.get(name, name)
 
     def weights(self, name: str) -> Weights:
         """Like `model`, for stages that need weights here."""

@@ -124,10 +124,11 @@ def test_the_model_of_a_response_is_a_name_never_a_path(tmp_path: Path, monkeypa
             yield {index: Reply(text="def f(): pass", finish="length") for index in range(len(requests))}
 
     monkeypatch.setattr(sample, "generator", lambda entry, batch_size: Student())
-    model = tmp_path / "sft-0123456789ab" / "model"
-    model.mkdir(parents=True)
+    model = tmp_path / "model"
+    model.mkdir()
     config = {"problems": with_tests(tmp_path), "from": [{"model": str(model)}], "template": "plain"}
-    counts = run(sample, tmp_path / "s", config)
+    context = Context("s", tmp_path / "s", 0, MODELS, {str(model): "sft"})
+    counts = sample.run(sample.Config.model_validate(config), context)
     responses = read(tmp_path / "s" / "responses.jsonl", Response)
     assert {(response.model, response.role) for response in responses} == {("sft", "student")}
     assert responses[0].template.startswith("plain@")
