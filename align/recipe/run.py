@@ -9,7 +9,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def run(
     force: Collection[str] = (),
     name: str | None = None,
     runs: Path = Path("runs"),
+    after_stage: Callable[[Path], None] | None = None,
 ) -> Path:
     """Run a recipe's stages in order; returns the run's folder.
 
@@ -43,6 +45,7 @@ def run(
         force: run these again though they are done.
         name: name of the run, instead of the recipe's.
         runs: the folder of all runs.
+        after_stage: called with the run's folder whenever a stage has been run, or has failed.
 
     Raises:
         ConfigError: a stage named here is not in the recipe.
@@ -59,88 +62,99 @@ def run(
         return workspace.folder
     with contextlib.nullcontext() if launch.is_spawned() else workspace.locked():
         leader = launch.Leader(workspace)
-        done: dict[str, Manifest | None] = {}
+        running = _Run(recipe, workspace, leader, wanted, set(force), after_stage)
         for stage in recipe.stages:
-            done[stage.name] = _stage(recipe, workspace, stage, done, leader, stage.name in wanted, set(force))
+            running.done[stage.name] = running.bring(stage)
         leader.close()
     return workspace.folder
 
 
-def _stage(
-    recipe: Recipe,
-    workspace: Workspace,
-    stage: Stage,
-    done: Mapping[str, Manifest | None],
-    leader: launch.Leader,
-    wanted: bool,
-    force: set[str],
-) -> Manifest | None:
-    """Bring one stage up to date, if it is wanted."""
-    missing = [name for name in references(stage.config) if done[name] is None]
-    if missing:
-        if wanted:
-            raise StageError(f"{stage.name} needs {missing[0]}, which is not done: run it first")
-        return None
-    step = plan_step(recipe, workspace, stage, done)
-    assert step.folder is not None
-    if step.manifest and not (wanted and stage.name in force):
-        if wanted and not launch.is_spawned():
-            print(f"{stage.name:<12} cached", flush=True)
-        workspace.record(stage.name, step.folder, _facts(recipe, workspace))
-        return step.manifest
-    if not wanted:
-        return None
-    manifest = _execute(recipe, workspace, step, done, leader)
-    workspace.record(stage.name, manifest.folder, _facts(recipe, workspace))
-    if not launch.is_spawned():
-        print(f"{stage.name:<12} {describe(manifest.data['counts'])}  {manifest.data['seconds']:.1f} s", flush=True)
-    return manifest
+@dataclass(frozen=True)
+class _Run:
+    """Rank 0's way through the stages."""
 
+    recipe: Recipe
+    workspace: Workspace
+    leader: launch.Leader
+    wanted: set[str]
+    force: set[str]
+    after_stage: Callable[[Path], None] | None
+    done: dict[str, Manifest | None] = field(default_factory=dict)
+    """The manifests of the stages before the one at hand; None for those that are not done."""
 
-def _execute(
-    recipe: Recipe,
-    workspace: Workspace,
-    step: Step,
-    done: Mapping[str, Manifest | None],
-    leader: launch.Leader,
-) -> Manifest:
-    stage, key = step.stage, step.key
-    assert key is not None
-    folder = workspace.folder / f"{stage.name}-{key[:12]}"
-    _set_aside(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    leader.announce(stage.name, "run", folder)
-    started = time.monotonic()
-    settings: Any = stage.config
-    spawned = stage.trains and settings.launch is not None and not launch.is_launched()
-    if spawned:
-        options = settings.launch.model_dump(exclude_none=True)
+    def bring(self, stage: Stage) -> Manifest | None:
+        """Bring one stage up to date, if it is wanted."""
+        wanted = stage.name in self.wanted
+        missing = [name for name in references(stage.config) if self.done[name] is None]
+        if missing:
+            if wanted:
+                raise StageError(f"{stage.name} needs {missing[0]}, which is not done: run it first")
+            return None
+        step = plan_step(self.recipe, self.workspace, stage, self.done)
+        if step.manifest and not (wanted and stage.name in self.force):
+            self._say(f"{stage.name:<12} cached" if wanted else "")
+            self._record(stage, step.manifest)
+            return step.manifest
+        if not wanted:
+            return None
+        try:
+            manifest = self._execute(step)
+            self._record(stage, manifest)
+        finally:
+            if self.after_stage is not None:
+                self.after_stage(self.workspace.folder)
+        self._say(f"{stage.name:<12} {describe(manifest.data['counts'])}  {manifest.data['seconds']:.1f} s")
+        return manifest
+
+    def _execute(self, step: Step) -> Manifest:
+        stage, key = step.stage, step.key
+        assert key is not None
+        folder = self.workspace.folder / f"{stage.name}-{key[:12]}"
+        _set_aside(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.leader.announce(stage.name, "run", folder)
+        started = time.monotonic()
+        if stage.trains and stage.config.launch is not None and not launch.is_launched():  # type: ignore[attr-defined]
+            return self._spawn(stage, folder, key)
+        counts = call(self.recipe, stage, folder, self.done)
+        data = {
+            "schema_version": SCHEMA_VERSION,
+            "name": stage.name,
+            "kind": stage.kind,
+            "version": stage.module.VERSION,
+            "key": key,
+            "config": step.written,
+            "inputs": step.inputs,
+            "seed": self.recipe.seed,
+            "counts": counts,
+            "seconds": round(time.monotonic() - started, 3),
+            "processes": launch.world_size() if stage.trains else 1,
+            "versions": versions(),
+            "commit": commit(),
+        }
+        manifest = self.workspace.finish(folder, data)
+        self.leader.announce(stage.name, "done", folder)
+        return manifest
+
+    def _spawn(self, stage: Stage, folder: Path, key: str) -> Manifest:
+        """Train in processes of `accelerate launch`, which write the stage's marker themselves."""
+        recipe = self.recipe
+        options = stage.config.launch.model_dump(exclude_none=True)  # type: ignore[attr-defined]
         if "config_file" in options:
             options["config_file"] = str(recipe.path(options["config_file"]))
-        launch.spawn(recipe.document.path, recipe.overrides, stage.name, workspace.name, options)
-        manifest = workspace.done(folder, key)
+        launch.spawn(recipe.document.path, recipe.overrides, stage.name, self.workspace.name, options)
+        manifest = self.workspace.done(folder, key)
         if manifest is None:
             raise StageError(f"{stage.name}: the launched process ended without finishing the stage")
         return manifest
-    counts = call(recipe, stage, folder, done)
-    data = {
-        "schema_version": SCHEMA_VERSION,
-        "name": stage.name,
-        "kind": stage.kind,
-        "version": stage.module.VERSION,
-        "key": key,
-        "config": step.written,
-        "inputs": step.inputs,
-        "seed": recipe.seed,
-        "counts": counts,
-        "seconds": round(time.monotonic() - started, 3),
-        "processes": launch.world_size() if stage.trains else 1,
-        "versions": versions(),
-        "commit": commit(),
-    }
-    manifest = workspace.finish(folder, data)
-    leader.announce(stage.name, "done", folder)
-    return manifest
+
+    def _record(self, stage: Stage, manifest: Manifest) -> None:
+        # not the manifest's name: it may be that of another run's stage with the same key
+        self.workspace.record(stage.name, manifest.folder, _facts(self.recipe, self.workspace))
+
+    def _say(self, line: str) -> None:
+        if line and not launch.is_spawned():
+            print(line, flush=True)
 
 
 def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest | None]) -> Counts:

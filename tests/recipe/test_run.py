@@ -11,6 +11,13 @@ from align.recipe.plan import plan
 from align.recipe.summary import prune, summary
 from align.recipe.workspace import Workspace
 
+TEXT = """
+seed: 0
+stages:
+  make: {use: toy_make, rounds: 3}
+  double: {use: toy_double, data: $make/numbers.jsonl}
+"""
+
 
 def times_run(folder, stage="make"):
     return len((folder / stage / "runs.log").read_text().splitlines())
@@ -103,6 +110,13 @@ def test_a_stage_done_in_another_run_is_linked(toys):
     first = toys().run()
     second = toys(name="other").run()
     assert (second / "make").resolve() == (first / "make").resolve()
+
+
+def test_a_stage_done_under_another_name_is_linked_by_its_own(toys):
+    first = toys().run()
+    second = toys(text=TEXT.replace("make", "build"), name="other").run()
+    assert (second / "build").resolve() == (first / "make").resolve()
+    assert not (second / "make").exists()
 
 
 def test_a_second_process_on_the_same_run_is_refused(toys):
