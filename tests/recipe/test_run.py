@@ -114,7 +114,7 @@ def test_a_stage_done_in_another_run_is_linked(toys):
 
 def test_a_stage_done_under_another_name_is_linked_by_its_own(toys):
     first = toys().run()
-    second = toys(text=TEXT.replace("make", "build"), name="other").run()
+    second = toys(text=TEXT.replace("make", "build").replace("toy_build", "toy_make"), name="other").run()
     assert (second / "build").resolve() == (first / "make").resolve()
     assert not (second / "make").exists()
 
