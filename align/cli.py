@@ -77,6 +77,9 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("path")
     show.add_argument("--json", action="store_true", help="as JSON")
     show.set_defaults(command=_show)
+    report = verbs.add_parser("report", help="write a run's report.html; also while it is going on")
+    report.add_argument("run", help="a run's folder")
+    report.set_defaults(command=_report)
     prune = verbs.add_parser("prune", help="remove stage folders that no run refers to")
     prune.add_argument("run", nargs="?", default="runs", help="a run's folder, or the folder of all runs")
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
@@ -97,11 +100,42 @@ def _run(arguments: argparse.Namespace) -> int:
     from .show import show_scores
 
     recipe = Recipe.load(arguments.recipe, arguments.overrides)
-    folder = recipe.run(only=arguments.only, start=arguments.start, force=arguments.force, name=arguments.run)
-    if launch.rank() == 0 and not launch.is_spawned():
+    leads = launch.rank() == 0 and not launch.is_spawned()
+    folder = Path("runs") / (arguments.run or recipe.name)
+    try:
+        recipe.run(
+            only=arguments.only,
+            start=arguments.start,
+            force=arguments.force,
+            name=arguments.run,
+            on_stage=_write_report if leads else None,
+        )
+    finally:
+        if leads:
+            # once more, now that nobody holds the run: the page says how it ended
+            _write_report(folder)
+    if leads:
         found = summary(folder)
         if found["models"]:
             show_scores(found)
+    return 0
+
+
+def _write_report(folder: Path) -> None:
+    from .report import write_report
+
+    try:
+        if (folder / "run.json").is_file():
+            write_report(folder)
+    except AlignError as error:
+        # the page can be written again at any time; the run's own work goes on
+        print(f"align: warning: no report: {error}", file=sys.stderr)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from .report import write_report
+
+    print(write_report(Path(arguments.run)))
     return 0
 
 

@@ -35,7 +35,7 @@ def run(
     force: Collection[str] = (),
     name: str | None = None,
     runs: Path = Path("runs"),
-    after_stage: Callable[[Path], None] | None = None,
+    on_stage: Callable[[Path], None] | None = None,
 ) -> Path:
     """Run a recipe's stages in order; returns the run's folder.
 
@@ -45,7 +45,7 @@ def run(
         force: run these again though they are done.
         name: name of the run, instead of the recipe's.
         runs: the folder of all runs.
-        after_stage: called with the run's folder whenever a stage has been run, or has failed.
+        on_stage: called with the run's folder whenever a stage begins or ends.
 
     Raises:
         ConfigError: a stage named here is not in the recipe.
@@ -62,7 +62,7 @@ def run(
         return workspace.folder
     with contextlib.nullcontext() if launch.is_spawned() else workspace.locked():
         leader = launch.Leader(workspace)
-        running = _Run(recipe, workspace, leader, wanted, set(force), after_stage)
+        running = _Run(recipe, workspace, leader, wanted, set(force), on_stage)
         for stage in recipe.stages:
             running.done[stage.name] = running.bring(stage)
         leader.close()
@@ -78,7 +78,7 @@ class _Run:
     leader: launch.Leader
     wanted: set[str]
     force: set[str]
-    after_stage: Callable[[Path], None] | None
+    on_stage: Callable[[Path], None] | None
     done: dict[str, Manifest | None] = field(default_factory=dict)
     """The manifests of the stages before the one at hand; None for those that are not done."""
 
@@ -97,12 +97,9 @@ class _Run:
             return step.manifest
         if not wanted:
             return None
-        try:
-            manifest = self._execute(step)
-            self._record(stage, manifest)
-        finally:
-            if self.after_stage is not None:
-                self.after_stage(self.workspace.folder)
+        manifest = self._execute(step)
+        self._record(stage, manifest)
+        self._tell()
         self._say(f"{stage.name:<12} {describe(manifest.data['counts'])}  {manifest.data['seconds']:.1f} s")
         return manifest
 
@@ -113,6 +110,7 @@ class _Run:
         _set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.leader.announce(stage.name, "run", folder)
+        self._tell()
         started = time.monotonic()
         if stage.trains and stage.config.launch is not None and not launch.is_launched():  # type: ignore[attr-defined]
             return self._spawn(stage, folder, key)
@@ -151,6 +149,10 @@ class _Run:
     def _record(self, stage: Stage, manifest: Manifest) -> None:
         # not the manifest's name: it may be that of another run's stage with the same key
         self.workspace.record(stage.name, manifest.folder, _facts(self.recipe, self.workspace))
+
+    def _tell(self) -> None:
+        if self.on_stage is not None:
+            self.on_stage(self.workspace.folder)
 
     def _say(self, line: str) -> None:
         if line and not launch.is_spawned():
