@@ -117,12 +117,12 @@ def replacing(path: Path) -> Iterator[TextIO]:
                 with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
                     lines = _Utf8(packed)
                     yield lines  # type: ignore[misc]
-                _sync(raw.fileno())
+                os.fsync(raw.fileno())
         else:
             with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
                 yield file
                 file.flush()
-                _sync(file.fileno())
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
@@ -165,7 +165,7 @@ class Journal:
         try:
             written = self._file.write(line)
             if time.monotonic() - self._synced >= self.sync_seconds:
-                _sync(self._file.fileno())
+                os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror or error})") from None
@@ -175,7 +175,7 @@ class Journal:
     def close(self) -> None:
         """Put everything on disk and close."""
         if not self._file.closed:
-            _sync(self._file.fileno())
+            os.fsync(self._file.fileno())
             self._file.close()
 
     def __enter__(self) -> "Journal":
@@ -199,10 +199,6 @@ class _Utf8:
 
     def write(self, text: str) -> int:
         return self._packed.write(text.encode("utf-8", "backslashreplace"))
-
-
-def _sync(descriptor: int) -> None:
-    os.fsync(descriptor)
 
 
 def _open(path: Path) -> TextIO:
