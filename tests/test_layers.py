@@ -15,6 +15,7 @@ ORDER = [
     "forms",
     "io",
     "config",
+    "terminal",
     "progress",
     "text",
     "execute",

@@ -16,7 +16,7 @@ def answer(generator: Generator, requests: Sequence[Request], journal: Path, lab
         generator: the model.
         requests: what it is asked.
         journal: finished batches are appended here, one line each; a call that finds its own requests there goes on
-            after them, a journal of other requests is started anew. The caller deletes it when its outputs stand.
+            after them, a journal of other requests is started anew. Hidden files go when their stage is done.
         label: what the progress bar says.
     """
     identity = content_id([request.key for request in requests])
@@ -24,7 +24,7 @@ def answer(generator: Generator, requests: Sequence[Request], journal: Path, lab
     with _open(journal, identity) as log, progress(label, len(requests)) as bar:
         for entry in log.entries[1:]:
             replies.update({int(index): Reply.model_validate(reply) for index, reply in entry["replies"].items()})
-        bar.advance(len(replies))
+        bar.skip(len(replies))
         for batch in generator.generate(requests, frozenset(replies)):
             done = {str(index): reply.model_dump(exclude_defaults=True) for index, reply in batch.items()}
             log.append({"replies": done})

@@ -95,9 +95,13 @@ def problem_of(response: Response, index: Mapping[str, Problem]) -> Problem:
     """
     problem = index.get(response.problem_id)
     if problem is None:
-        raise DataError(f"response {response.id} answers problem {response.problem_id!r}, which is not in the problems")
+        raise DataError(
+            f"response {response.id} answers problem {response.problem_id!r}, which is not in the problems: "
+            "add the problem, or remove the response"
+        )
     if not problem.tests:
-        raise DataError(f"problem {problem.id} has no tests to judge response {response.id} by: run a tests stage")
+        name = response.problem_id
+        raise DataError(f"problem {name!r} has no tests to judge response {response.id} by: run a tests stage")
     return problem
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .workspace import MARKER, Workspace
+from .workspace import MARKER, Manifest, Workspace
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """`{run, recipe, seed, stages, models, paired}` of a run's folder, as `align show RUN --json` prints it.
+    """`{run, recipe, seed, stages, models, paired, scores}` of a run's folder, as `align show RUN --json` prints it.
+
+    `scores` holds each score stage's models apart: stages may score on different problems, or use the same names. In
+    `models` and `paired` they are together, the last stage's under a name.
 
     Raises:
         DataError: the folder is no run.
@@ -26,14 +29,22 @@ def summary(folder: Path) -> dict[str, Any]:
         "stages": [],
         "models": {},
         "paired": {},
+        "scores": {},
     }
+    run = Workspace(folder.parent, folder.name)
     for name in facts["order"]:
-        found["stages"].append(_stage(folder, name))
+        manifest = run.last(name)
+        found["stages"].append(_stage(name, manifest))
         score = folder / name / "score.json"
-        if score.is_file():
+        if manifest is not None and score.is_file():
             measured = json.loads(score.read_text(encoding="utf-8"))
             found["models"] |= measured["models"]
             found["paired"] |= measured["paired"]
+            found["scores"][name] = {
+                "problems": manifest.data["config"]["problems"],
+                "models": measured["models"],
+                "paired": measured["paired"],
+            }
     return found
 
 
@@ -75,9 +86,7 @@ def _runs_of(folder: Path) -> Path:
     return folder.resolve().parents[len(Path(name).parts) - 1]
 
 
-def _stage(folder: Path, name: str) -> dict[str, Any]:
-    run = Workspace(folder.parent, folder.name)
-    manifest = run.last(name)
+def _stage(name: str, manifest: Manifest | None) -> dict[str, Any]:
     if manifest is None:
         return {"name": name, "kind": None, "key": None, "seconds": None, "counts": {}, "cached": False}
     data = manifest.data

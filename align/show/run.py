@@ -1,0 +1,61 @@
+"""Tables of runs: stages with their counts, models with their scores, and what a plan would run."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..recipe.closing import describe
+from ..recipe.plan import Step
+from ..terminal import Table
+
+
+def show_run(found: Mapping[str, Any]) -> None:
+    """The stages' counts and the models' scores, of a `summary`."""
+    table = Table(("stage", "seconds", "counts"), f"{found['run']} (seed {found['seed']})", ("seconds",))
+    for stage in found["stages"]:
+        done = stage["seconds"] is not None
+        changed = "" if stage["cached"] or not done else "; its files were changed"
+        table.add(
+            stage["name"],
+            f"{stage['seconds']:.1f}" if done else "",
+            describe(stage["counts"]) + changed if done else "not done",
+        )
+    table.show()
+    show_scores(found)
+
+
+def show_scores(found: Mapping[str, Any]) -> None:
+    """One table a score stage: two of them may have scored the same names on different problems."""
+    for stage, score in found["scores"].items():
+        print()
+        _scores(f"{stage}: {score['problems']}", score["models"], score["paired"]).show()
+
+
+def show_plan(steps: Iterable[Step], seconds: Mapping[str, float]) -> None:
+    """Each stage: cached, or why it runs, and how long it last took."""
+    table = Table(("stage", "key", "last took", "state"), numbers=("last took",))
+    for step in steps:
+        name = step.stage.name
+        took = f"{seconds[name]:.1f} s" if name in seconds else ""
+        table.add(name, step.key[:12] if step.key else "", took, step.why)
+    table.show()
+
+
+def _scores(title: str, models: Mapping[str, Any], paired: Mapping[str, Any]) -> Table:
+    """pass@k by model in percent, and the paired difference to the first model. Intervals are 95 %."""
+    first = next(iter(models))
+    more = [f"pass@{k}" for k in models[first]["k"] if k != 1]
+    minus = [f"minus {first}", "95 %"] if len(models) > 1 else []
+    columns = ("model", "pass@1", "95 %", *more, *minus, "problems")
+    table = Table(columns, title, columns[1:])
+    for name, score in models.items():
+        pair = paired.get(f"{name}-{first}")
+        difference = [f"{pair['delta']:+.1f}", f"[{pair['low']:+.1f}, {pair['high']:+.1f}]"] if pair else ["", ""]
+        table.add(
+            name,
+            f"{score['pass@1']:.1f}",
+            f"[{score['low']:.1f}, {score['high']:.1f}]",
+            *(f"{score[k]:.1f}" for k in more),
+            *difference[: len(minus)],
+            str(score["problems"]),
+        )
+    return table
