@@ -1,14 +1,22 @@
 """The command line: few verbs, each a thin call into the library. Loads no torch by itself."""
 
 import argparse
+import contextlib
 import errno
+import io
+import os
+import select
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from .errors import AlignError
 
 MISTAKE, INTERRUPTED = 2, 130
+REPORT_SECONDS = 60.0
+_WRITING = threading.Lock()
 FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -18,9 +26,14 @@ FULL = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a locale that lacks a character shows its escape
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = parse(argv)
     try:
-        return int(arguments.command(arguments))
+        code = int(arguments.command(arguments))
+        sys.stdout.flush()
+        return code
     except AlignError as error:
         print(f"align: {error}", file=sys.stderr)
         return MISTAKE
@@ -28,8 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("align: stopped; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader of our output has gone: nothing is left to say
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - keeps the interpreter's last flush quiet
+        if not _reader_is_gone():
+            raise
+        # nothing is left to say: what the interpreter flushes at its end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno in FULL:
@@ -38,6 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             return MISTAKE
         raise
+
+
+def _reader_is_gone() -> bool:
+    """Whether it was our output's pipe that broke, and not one of a process of ours."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -51,11 +73,18 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISTAKE, f"{self.prog}: {message}: see {self.prog} -h\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     from .score.command import configure
 
-    top = argparse.ArgumentParser(prog="align", description="Preference alignment of code models.")
+    top = _Parser(prog="align", description="Preference alignment of code models.")
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
     run = verbs.add_parser("run", help="run a recipe: what is done is skipped, what was interrupted goes on")
     _recipe(run)
@@ -75,7 +104,8 @@ def parser() -> argparse.ArgumentParser:
     configure(score)
     show = verbs.add_parser("show", help="show a run, a file of records, a stage kind, or the recipes' JSON Schema")
     show.add_argument("path")
-    show.add_argument("--json", action="store_true", help="as JSON")
+    show.add_argument("--json", action="store_true", help="as JSON; of a file every record, one a line")
+    show.add_argument("--limit", type=_count, metavar="N", help="records of a file; 3 without --json")
     show.set_defaults(command=_show)
     report = verbs.add_parser("report", help="write a run's report.html; also while it is going on")
     report.add_argument("run", help="a run's folder")
@@ -91,7 +121,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _recipe(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("recipe")
-    verb.add_argument("overrides", nargs="*", metavar="key=value", help="such as stages.sft.args.learning_rate=1e-4")
+    verb.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="such as stages.sft.args.learning_rate=1e-4"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -102,7 +134,7 @@ def _run(arguments: argparse.Namespace) -> int:
     recipe = Recipe.load(arguments.recipe, arguments.overrides)
     leads = launch.rank() == 0 and not launch.is_spawned()
     folder = Path("runs") / (arguments.run or recipe.name)
-    try:
+    with _reported(folder) if leads else contextlib.nullcontext():
         recipe.run(
             only=arguments.only,
             start=arguments.start,
@@ -110,15 +142,28 @@ def _run(arguments: argparse.Namespace) -> int:
             name=arguments.run,
             on_stage=_write_report if leads else None,
         )
-    finally:
-        if leads:
-            # once more, now that nobody holds the run: the page says how it ended
-            _write_report(folder)
     if leads:
-        found = summary(folder)
-        if found["models"]:
-            show_scores(found)
+        show_scores(summary(folder))
     return 0
+
+
+@contextlib.contextmanager
+def _reported(folder: Path) -> Iterator[None]:
+    """Write the run's page every minute, since a stage may take hours, and once when nobody holds the run any more."""
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.wait(REPORT_SECONDS):
+            _write_report(folder)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
+        _write_report(folder)
 
 
 def _write_report(folder: Path) -> None:
@@ -126,7 +171,8 @@ def _write_report(folder: Path) -> None:
 
     try:
         if (folder / "run.json").is_file():
-            write_report(folder)
+            with _WRITING:
+                write_report(folder)
     except AlignError as error:
         # the page can be written again at any time; the run's own work goes on
         print(f"align: warning: no report: {error}", file=sys.stderr)
@@ -166,8 +212,14 @@ def _check(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from .show import show
 
-    show(arguments.path, as_json=arguments.json)
+    show(arguments.path, as_json=arguments.json, limit=arguments.limit)
     return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
 
 
 def _prune(arguments: argparse.Namespace) -> int:

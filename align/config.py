@@ -17,9 +17,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from .errors import ConfigError, suggest
-from .io import explain
+from .io import explain, not_text
 
 Place = tuple[str | int, ...]
 """Path of a value in a document: keys and list indices."""
@@ -31,7 +32,12 @@ class Section(BaseModel):
     """Base of every typed part of a recipe: unknown keys are errors; the docstring under a field is its help."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="before")
@@ -66,8 +72,10 @@ class Document:
     def where(self, place: Place) -> str:
         """`file:line: a.b.c`, for messages."""
         dotted = ".".join(str(part) for part in place)
-        if any(place[: len(path)] == path for path in self.overridden):
-            return f"override {dotted}"
+        for path in self.overridden:
+            # an override also makes the sections above it, where the file has none
+            if place[: len(path)] == path or (place not in self.lines and place and path[: len(place)] == place):
+                return f"override {dotted}"
         known = place
         while known and known not in self.lines:
             known = known[:-1]
@@ -88,25 +96,26 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Document:
 
 def _read(path: Path, lines: dict[Place, str], above: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ConfigError(
-            f"{above[-1] if above else path}: {path} cannot be read ({error.strerror or error})"
-        ) from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text") from None
+        raise ConfigError(not_text(path)) from None
     parsed = _parse(text, str(path))
     if not isinstance(parsed, CommentedMap):
         raise ConfigError(f"{path}:1: expected a mapping with `stages:`")
     own: dict[Place, int] = {}
     data: dict[str, Any] = _plain(parsed, (), own)
-    if isinstance(extends := data.pop("extends", None), str):
+    if "extends" in data:
+        extends, where = data.pop("extends"), f"{path}:{own['extends',]}: extends"
+        if not isinstance(extends, str):
+            raise ConfigError(f"{where}: expected the path of a recipe, found {extends!r}")
         base = path.parent / extends
         if base.resolve() in (file.resolve() for file in (*above, path)):
-            raise ConfigError(f"{path}:{own['extends',]}: extends: {extends!r} extends this file in turn")
+            raise ConfigError(f"{where}: {extends!r} extends this file in turn")
+        if not base.is_file():
+            raise ConfigError(f"{where}: {base} cannot be read (no such file)")
         data = _merged(_read(base, lines, (*above, path)), data)
-    elif extends is not None:
-        raise ConfigError(f"{path}:{own['extends',]}: extends: expected the path of a recipe, found {extends!r}")
     lines.update({place: f"{path}:{line}" for place, line in own.items()})
     return data
 
@@ -120,8 +129,8 @@ def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def validate(kind: type[S], document: Document, place: Place, data: Any) -> S:
-    """Build a section from the data at `place`.
+def validate(kind: type[S], document: Document, place: Place, data: Any, context: Any = None) -> S:
+    """Build a section from the data at `place`; its validators are given `context`.
 
     Raises:
         ConfigError: with `file:line`, the dotted key, what was found and what is expected.
@@ -129,7 +138,7 @@ def validate(kind: type[S], document: Document, place: Place, data: Any) -> S:
     if not isinstance(data, dict):
         raise ConfigError(f"{document.where(place)}: expected a mapping, found {data!r}")
     try:
-        return kind.model_validate(data)
+        return kind.model_validate(data, context=context)
     except ValidationError as error:
         raise ConfigError(_one_line(error, document, place, data)) from None
 
@@ -165,14 +174,36 @@ def _parse(text: str, path: str) -> Any:
     try:
         return YAML(typ="rt").load(text)
     except DuplicateKeyError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = str(error.problem).split(" with value")[0]
-        raise ConfigError(f"{path}:{line}: {problem}: write each key once") from None
+        mark = error.problem_mark
+        key, first = _first_of(YAML().compose(text), (mark.line, mark.column))
+        raise ConfigError(
+            f"{path}:{mark.line + 1}: found duplicate key {key!r}, first in line {first}: write each key once"
+        ) from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from None
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+        cure = ": indent with spaces" if "'\\t'" in str(error.problem) else ""
+        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}{cure}") from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{path}:{line}: not YAML: a control character (#x{error.character:02x}): remove it"
+        ) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        # a number of thousands of digits, or thousands of brackets, is a ValueError or a RecursionError
+        raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0].partition(';')[0]}") from None
+
+
+def _first_of(node: Any, place: tuple[int, int]) -> tuple[str, int]:
+    """The doubled key at a line and column (from 0), and the line (from 1) where its mapping has it first."""
+    for pair in node.value if isinstance(node.value, list) else ():
+        inner = pair if isinstance(pair, tuple) else (pair,)
+        if isinstance(pair, tuple) and (pair[0].start_mark.line, pair[0].start_mark.column) == place:
+            first = next(key for key, _ in node.value if key.value == pair[0].value)
+            return pair[0].value, first.start_mark.line + 1
+        for child in inner:
+            if child.end_mark.line >= place[0] >= child.start_mark.line and (found := _first_of(child, place))[1]:
+                return found
+    return "", 0
 
 
 def _plain(node: Any, place: Place, lines: dict[Place, int]) -> Any:
@@ -193,9 +224,9 @@ def _plain(node: Any, place: Place, lines: dict[Place, int]) -> Any:
 
 def _override(data: dict[str, Any], text: str) -> Place:
     dotted, equals, value = text.partition("=")
-    if not equals or not dotted:
+    if not equals or not all(dotted.split(".")):
         raise ConfigError(f"override {text!r}: expected key=value, such as stages.align.args.learning_rate=1e-4")
-    place = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+    place = tuple(int(part) if part.isdecimal() else part for part in dotted.split("."))
     parent: Any = data
     for part in place[:-1]:
         parent = _step(parent, part, text)

@@ -35,9 +35,9 @@ class BackendError(AlignError):
 
 
 def suggest(word: str, options: Iterable[str]) -> str:
-    """`did you mean 'x'?`, or the list of what is accepted."""
+    """`did you mean 'x'?`, or the list of what is accepted, or that there is none."""
     known = sorted(options)
     close = difflib.get_close_matches(word, known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"expected one of: {', '.join(known)}" if known else "nothing is accepted here"
+    return f"expected one of: {', '.join(known)}" if known else "there is none"

@@ -8,6 +8,7 @@ import ast
 import builtins
 import difflib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import DataError
@@ -22,10 +23,40 @@ def adapt(kind: type[Record], row: Row) -> Row:
     Raises:
         DataError: the row has none of the forms known for `kind`.
     """
-    for columns, translate in FORMS.get(kind, ()):
-        if columns <= row.keys():
-            return translate(row)
+    for form in FORMS.get(kind, ()):
+        if form.columns.keys() <= row.keys():
+            form.check(row)
+            return form.translate(row)
     return row
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of rows, known by its columns."""
+
+    translate: Callable[[Row], Row]
+    columns: dict[str, str]
+    """Column that tells the form → what it holds."""
+    others: dict[str, str] = field(default_factory=dict)
+    """The same for columns that may be absent or null."""
+
+    def check(self, row: Row) -> None:
+        """Refuse a column that holds something else: the translation relies on it."""
+        present = {name: held for name, held in self.others.items() if row.get(name) is not None}
+        for name, held in (self.columns | present).items():
+            if not HOLDS[held](row[name]):
+                raise DataError(f"{name}: must be {held}, found {repr(row[name])[:60]}")
+
+
+HOLDS: dict[str, Callable[[Any], bool]] = {
+    "anything": lambda value: True,
+    "text": lambda value: isinstance(value, str),
+    "a list of texts": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    "a list of numbers": lambda value: isinstance(value, list) and all(isinstance(item, int | float) for item in value),
+    "an object": lambda value: isinstance(value, dict),
+    "a list of objects": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
+}
+"""What a column may hold → whether a value is that."""
 
 
 def _humaneval(row: Row) -> Row:
@@ -85,7 +116,7 @@ def _own_columns(row: Row, fields: Row, used: set[str], source: str) -> Row:
             raise DataError(f"{key}: unknown field, did you mean {close[0]!r}? (map it with `columns:`)")
     translated = {"source": source, **ours, **fields}
     if rest:
-        translated["meta"] = {**rest, **translated.get("meta", {})}
+        translated["meta"] = {**rest, **(translated.get("meta") or {})}
     return translated
 
 
@@ -95,9 +126,11 @@ def _rrhf(row: Row) -> Row:
 
 
 def _ultrafeedback(row: Row) -> Row:
-    answers = [answer for answer in row["completions"] if answer.get("overall_score") is not None]
+    answers = [answer for answer in row["completions"] if isinstance(answer.get("overall_score"), int | float)]
     if not answers:
-        raise DataError("completions: none has an overall_score")
+        raise DataError("completions: none has a number as its overall_score")
+    if not all(isinstance(answer.get("response"), str) for answer in answers):
+        raise DataError("completions: one has no text as its response")
     return _group(
         row["instruction"],
         [answer["response"] for answer in answers],
@@ -142,18 +175,26 @@ def called_function(tests: list[str]) -> str | None:
     return None
 
 
-FORMS: dict[type[Record], list[tuple[set[str], Callable[[Row], Row]]]] = {
+FORMS: dict[type[Record], list[Form]] = {
     Problem: [
-        ({"task_id", "prompt", "entry_point", "test"}, _humaneval),
-        ({"task_id", "code", "test_list"}, _mbpp),
-        ({"prompt"}, _problem),
-        ({"instruction"}, _alpaca),
-        ({"messages"}, _messages),
+        Form(
+            _humaneval,
+            {"task_id": "anything", "prompt": "text", "entry_point": "text", "test": "text"},
+            {"canonical_solution": "text"},
+        ),
+        Form(
+            _mbpp,
+            {"task_id": "anything", "code": "text", "test_list": "a list of texts"},
+            {"text": "text", "prompt": "text", "test_imports": "a list of texts", "test_setup_code": "text"},
+        ),
+        Form(_problem, {"prompt": "anything"}, {"meta": "an object"}),
+        Form(_alpaca, {"instruction": "text"}, {"input": "text", "meta": "an object"}),
+        Form(_messages, {"messages": "a list of objects"}, {"meta": "an object"}),
     ],
     RankedGroup: [
-        ({"query", "responses", "scores"}, _rrhf),
-        ({"instruction", "completions"}, _ultrafeedback),
+        Form(_rrhf, {"query": "text", "responses": "a list of texts", "scores": "a list of numbers"}),
+        Form(_ultrafeedback, {"instruction": "text", "completions": "a list of objects"}),
     ],
-    PreferencePair: [({"prompt", "chosen", "rejected"}, _pair)],
-    SftRow: [({"prompt", "completion"}, _sft)],
+    PreferencePair: [Form(_pair, {"prompt": "anything", "chosen": "anything", "rejected": "anything"})],
+    SftRow: [Form(_sft, {"prompt": "anything", "completion": "anything"})],
 }

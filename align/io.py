@@ -5,6 +5,7 @@ A wrong line is reported with its number; a file is replaced whole or not at all
 """
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from .errors import BackendError, DataError
 from .forms import adapt
@@ -24,6 +26,20 @@ from .schema import Record
 R = TypeVar("R", bound=Record)
 
 HUB = "hf://datasets/"
+FULL, ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room and run again"
+"""The system's errors for a full disk, and the cure."""
+GZIP = b"\x1f\x8b"
+"""How every gzip begins."""
+MAPPING = "must be a mapping (`key: value`)"
+MAPPING_TYPES = ("dict_type", "model_type", "model_attributes_type")
+"""Types of pydantic's errors that it words in Python's terms."""
+
+
+KEYS = {
+    "string_type": "a key must be text: put it in quotes",
+    "string_pattern_mismatch": "a name is made of letters, digits, - and _",
+}
+"""Type of pydantic's errors about a key → what to say."""
 
 
 def read(path: str | Path, kind: type[R], columns: Mapping[str, str] | None = None) -> list[R]:
@@ -62,29 +78,56 @@ def rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield from _array_rows(str(path), file)
             else:
                 yield from _line_rows(str(path), file)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        except UnicodeDecodeError:
+            raise DataError(not_text(Path(path))) from None
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{path}: cannot be decompressed ({error}): the file is cut or is not gzip") from None
+            raise DataError(
+                f"{path}: cannot be decompressed ({error}): the file is cut or is not gzip: fetch it again"
+            ) from None
 
 
 def explain(error: ValidationError) -> str:
     """The first fault of a pydantic error in one line."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or "record"
+    place = ".".join(str(part) for part in first["loc"] if part != "[key]") or "record"
     if first["type"] == "missing":
-        return f"{place}: missing"
+        return f"{place}: missing: add it"
     if first["type"] == "extra_forbidden":
-        return f"{place}: unknown field"
-    message = first["msg"].removeprefix("Value error, ")
+        return f"{place}: unknown field: remove it"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        # the message is about several keys: the whole section would only hide it
+        return f"{place}: {message}"
+    message = MAPPING if first["type"] in MAPPING_TYPES else message
+    if first["loc"][-1:] == ("[key]",):
+        message = KEYS[first["type"]]
+    elif first["type"] == "too_short":
+        message = "must not be empty"
     found = repr(first["input"])
     return f"{place}: {message}, found {found if len(found) <= 60 else found[:57] + '...'}"
+
+
+def not_text(path: Path) -> str:
+    """The message on a file that is not UTF-8, with the first line that is not."""
+    if path.suffix != ".gz" and path.read_bytes().startswith(GZIP):
+        return f"{path}: gzip under another name: rename it to {path.name}.gz"
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f"{path}:{number}: not UTF-8 text (byte {error.start + 1} of the line): save it as UTF-8"
+    raise AssertionError(f"{path} is UTF-8")
 
 
 def dump(value: Any) -> str:
     """One line of JSON."""
     if isinstance(value, BaseModel):
-        return value.model_dump_json()
+        try:
+            return value.model_dump_json()
+        except PydanticSerializationError:
+            # half a surrogate pair, which a model may write: the file takes it as its escape
+            return json.dumps(value.model_dump(), ensure_ascii=False, separators=(",", ":"))
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -105,12 +148,29 @@ def write_json(path: Path, value: Any) -> None:
         file.write("\n")
 
 
+def make_way(path: Path) -> None:
+    """Make the folder of a file that is to be written.
+
+    Raises:
+        DataError: it cannot be made or written, or something that is no plain file has the file's name.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            # a rename would put a plain file in a device's place
+            raise DataError(f"{path}: cannot be written (it is no plain file): name another one")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    if not os.access(path.parent, os.W_OK):
+        raise DataError(f"{path}: cannot be written (its folder is read-only)")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
     """A text file that appears under its name only when it is complete and on disk; `.gz` is compressed."""
+    make_way(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".gz":
             # mtime 0 keeps the bytes the same between runs
             with open(temporary, "wb") as raw:
@@ -125,7 +185,7 @@ def replacing(path: Path) -> Iterator[TextIO]:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise _unwritable(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -141,9 +201,12 @@ class Journal:
         self.path = path
         self.sync_seconds = sync_seconds
         self.entries: list[dict[str, Any]] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # unbuffered: an entry is with the system, or an error, before `append` returns
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        make_way(path)
+        try:
+            # unbuffered: an entry is with the system, or an error, before `append` returns
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise _unwritable(path, error) from None
         self._recover()
         self._synced = time.monotonic()
 
@@ -168,9 +231,9 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+            raise _unwritable(self.path, error) from None
         if written != len(line):
-            raise DataError(f"{self.path}: cannot be written (the disk took part of a line)")
+            raise DataError(f"{self.path}: cannot be written (the disk took part of a line): {ROOM}")
 
     def close(self) -> None:
         """Put everything on disk and close."""
@@ -183,6 +246,11 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    cure = f": {ROOM}" if error.errno in FULL else ""
+    return DataError(f"{path}: cannot be written ({error.strerror or error}){cure}")
 
 
 def sha256_file(path: Path) -> str:
@@ -217,10 +285,7 @@ def _is_array(file: TextIO) -> bool:
 
 
 def _array_rows(path: str, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        values = json.load(file)
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON: {error}") from None
+    values = _parsed(file.read(), path, 1)
     for index, value in enumerate(values):
         yield from _object(f"{path}[{index}]", value)
 
@@ -229,11 +294,19 @@ def _line_rows(path: str, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line.lstrip("\ufeff"))
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: not JSON: {error}") from None
-        yield from _object(f"{path}:{number}", value)
+        yield from _object(f"{path}:{number}", _parsed(line, path, number))
+
+
+def _parsed(text: str, path: str, number: int) -> Any:
+    """The value of a text that begins in line `number` of the file."""
+    try:
+        return json.loads(text.lstrip("\ufeff").rstrip())
+    except json.JSONDecodeError as error:
+        place = f"{path}:{number + error.lineno - 1}"
+        raise DataError(f"{place}: not JSON: {error.msg} at column {error.colno}: mend the line") from None
+    except (ValueError, RecursionError) as error:
+        # a number of thousands of digits, or thousands of brackets
+        raise DataError(f"{path}:{number}: JSON that cannot be read: {str(error).partition(';')[0]}") from None
 
 
 def _object(where: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -42,10 +42,15 @@ def content_id(value: Any) -> str:
 
 
 class Record(BaseModel):
-    """A strict, immutable record. Unknown keys and wrong types are errors."""
+    """A strict, immutable record. Unknown keys, wrong types and numbers that are not finite are errors."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..execute.isolation import LEVELS
-from ..io import read, write, write_json
+from ..io import make_way, read, write, write_json
 from ..schema import Problem
 from .passk import Interval
 from .samples import Score, read_samples, score_samples
@@ -33,9 +33,10 @@ def main(args: argparse.Namespace) -> int:
     """Score, write what was asked for, print the table; 0 whatever the verdicts.
 
     Raises:
-        DataError: the problems or the samples are wrong, with their place.
+        DataError: the problems or the samples are wrong, with their place, or an output cannot be written.
         BackendError: programs cannot be run on this machine.
     """
+    _check_outputs(args)
     problems = read(args.problems, Problem)
     if not problems:
         raise DataError(f"{args.problems}: no problems")
@@ -55,6 +56,16 @@ def main(args: argparse.Namespace) -> int:
         write_json(args.json, figures(score))
     print("\n".join(table(score)))
     return 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse before the programs run what could not be written after them, or would take the place of another file."""
+    taken = {Path(args.problems).resolve(): "--problems", Path(args.samples).resolve(): "--samples"}
+    for option, path in (("--out", args.out), ("--json", args.json)):
+        if path is not None:
+            make_way(path)
+            if (other := taken.setdefault(path.resolve(), option)) != option:
+                raise DataError(f"{path}: given as {other} and as {option}: name another file")
 
 
 def figures(score: Score) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def score_samples(
         partial: problems without samples are left out instead of refused.
 
     Raises:
-        DataError: a problem has no samples, or k does not fit their number.
+        DataError: a problem has no samples or no tests, or k does not fit the number of samples.
         BackendError: programs cannot be run on this machine.
     """
     by_problem = _grouped(samples)
@@ -162,8 +162,13 @@ def check_samples(
     """Refuse what would give a wrong number; returns how many problems have one distinct sample.
 
     Raises:
-        DataError: a problem without samples (unless `partial`), k > n, or k > 1 on greedy samples.
+        DataError: a problem without tests, or without samples (unless `partial`), k > n, or k > 1 on greedy samples.
     """
+    for problem in problems:
+        if problem.id in by_problem and not problem.tests:
+            raise DataError(
+                f"problem {own_id(problem)!r} has no tests: add them (a tests stage does), or leave its samples out"
+            )
     lacking = [own_id(problem) for problem in problems if problem.id not in by_problem]
     if lacking and not partial:
         named = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
@@ -191,7 +196,7 @@ def _problem(row: Mapping[str, Any], index: Mapping[str, Problem], where: str) -
         raise DataError(f"{where}: task_id: missing (columns: {', '.join(row)})")
     problem = index.get(str(row["task_id"]))
     if problem is None:
-        raise DataError(f"{where}: task_id {row['task_id']!r} is none of the {len(index)} ids of the problems")
+        raise DataError(f"{where}: task_id {row['task_id']!r} is none of the problems: mend it, or add its problem")
     return problem
 
 

@@ -16,8 +16,8 @@ MISTAKES = {
     "stages:\n  make: {use: toy_make, rounds: 1.5}\n": r":2: stages.make.rounds: .*1.5",
     "stage:\n  make: {}\n": r":1: stage: unknown key: did you mean 'stages'\?",
     "stages:\n  a: {use: toy_make}\n  a: {use: toy_make}\n": r":3: found duplicate key",
-    "models:\n  m: {modle: x}\nstages: {}\n": r":2: models.m: give exactly one of model_name_or_path",
-    "models:\n  m: {model_name_or_path: x, dtyp: y}\nstages: {}\n": r":2: models.m.dtyp: unknown key",
+    "models:\n  m: {modle: x}\nstages: {a: {}}\n": r":2: models.m: give exactly one of model_name_or_path",
+    "models:\n  m: {model_name_or_path: x, dtyp: y}\nstages: {a: {}}\n": r":2: models.m.dtyp: unknown key",
 }
 
 
@@ -29,7 +29,7 @@ def test_a_mistake_is_one_line_with_file_line_and_cure(toys, text):
 
 
 def test_a_key_written_into_a_recipe_is_refused_and_not_repeated(toys):
-    text = "models:\n  t: {base_url: http://localhost:1/v1, model: m, api_key: sk-secret}\nstages: {}\n"
+    text = "models:\n  t: {base_url: http://localhost:1/v1, model: m, api_key: sk-secret}\nstages: {a: {}}\n"
     with pytest.raises(ConfigError, match="not written into a recipe") as caught:
         toys(text=text)
     assert "sk-secret" not in str(caught.value)

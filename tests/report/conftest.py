@@ -104,7 +104,7 @@ def finished(trained, problems, tmp_path) -> Run:
     (tmp_path / "recipes").mkdir()
     # enough of a recipe to say where the problems are
     (tmp_path / "recipes" / "toy.yaml").write_text(
-        json.dumps({"benchmarks": {"heldout": os.fspath(path)}, "stages": {}})
+        json.dumps({"benchmarks": {"heldout": os.fspath(path)}, "stages": {"clean": {"problems": "heldout"}}})
     )
     ids = [problem.id for problem in problems]
     before, after = (False, False, True, True), (True, True, False, True)

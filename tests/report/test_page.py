@@ -93,7 +93,7 @@ def test_whatever_models_and_strangers_write_stays_text(trained, tmp_path):
         tmp_path / "heldout.jsonl",
     )
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "toy.yaml").write_text("stages: {}")
+    (tmp_path / "recipes" / "toy.yaml").write_text("stages: {clean: {problems: heldout.jsonl}}")
     found = page(trained)
     assert not found.tags & {"script", "img"}
     assert not [name for _, name, _ in found.attributes if name.startswith("on")]

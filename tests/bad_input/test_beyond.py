@@ -1,0 +1,146 @@
+"""More bad input, beside the twenty kinds: each was a traceback, a wrong place, or a file lost."""
+
+import gzip
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from align.cli import main
+from align.io import write
+
+from .conftest import ALIGN, MODEL, PROBLEM, RANK, RESPONSES, SCORE, recipe
+
+RECIPES = {
+    "a tab": ("stages:\n\trank: {}\n", "2: not YAML: found character '\\t' that cannot start any token: indent with"),
+    "a control character": ('stages:\n  rank: "\x07"\n', "2: not YAML: a control character (#x07): remove it"),
+    "a number of 5,000 digits": (f"seed: 1{'0' * 5000}\nstages: {{}}\n", " not YAML: Exceeds the limit (4300 digits)"),
+    "400 brackets": (f"stages: {'[' * 400}{']' * 400}\n", " not YAML: maximum recursion depth exceeded"),
+    "a base that is not there": ("seed: 1\nextends: no.yaml\n", "2: extends: recipes/no.yaml cannot be read (no such"),
+    "a base that is nothing": ("extends:\nstages: {}\n", "1: extends: expected the path of a recipe, found None"),
+    "a number as a key": ("stages:\n  1: {use: rank}\n", "2: stages.1: a key must be text: put it in quotes, found 1"),
+    "a word for a section": ("stages:\n  rank: x\n", "2: stages.rank: must be a mapping (`key: value`), found 'x'"),
+    "a list at the top": ("- stages\n", "1: expected a mapping with `stages:`"),
+}
+
+
+@pytest.mark.parametrize("what", RECIPES)
+def test_a_recipe_that_is_no_recipe(refused, what):
+    text, found = RECIPES[what]
+    Path("recipes/r.yaml").write_text(text)
+    assert refused("check", "recipes/r.yaml").startswith(f"recipes/r.yaml:{found}")
+
+
+def test_a_recipe_with_a_byte_order_mark_and_windows_line_ends_is_read():
+    Path("recipes/r.yaml").write_bytes(f"\ufeffstages:\r\n  {RANK}\r\n".encode())
+    assert main(["check", "recipes/r.yaml"]) == 0
+
+
+PROBLEMS = {
+    "a column that holds nothing": (
+        {"task_id": 1, "prompt": None, "entry_point": "f", "test": "x"},
+        "prompt: must be text, found None",
+    ),
+    "a test list that is text": (
+        {"task_id": 1, "code": "x", "test_list": "assert f()"},
+        "test_list: must be a list of texts, found 'assert f()'",
+    ),
+    "messages that are none": ({"messages": [3]}, "messages: must be a list of objects, found [3]"),
+    "meta that is none": ({"prompt": "a", "meta": 3, "mine": 1}, "meta: must be an object, found 3"),
+    "a limit without end": (
+        {"prompt": "a", "limits": {"cpu_seconds": float("inf")}},
+        "limits.cpu_seconds: must be a finite number, found inf",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PROBLEMS)
+def test_a_column_of_the_wrong_kind(refused, what):
+    row, found = PROBLEMS[what]
+    write(Path("problems.jsonl"), [PROBLEM, row])
+    assert refused(*SCORE) == f"problems.jsonl:2: {found}"
+    assert refused("run", recipe(f"  {RANK}")).endswith(f"/problems.jsonl:2: {found}")
+
+
+def test_a_line_of_brackets(refused):
+    Path("samples.jsonl").write_text("[" * 100_000 + "\n")
+    assert refused(*SCORE).startswith("samples.jsonl:1: ")
+    Path("samples.jsonl").write_text('{"a":' * 100_000 + "\n")
+    assert refused(*SCORE).startswith("samples.jsonl:1: JSON that cannot be read: maximum recursion depth exceeded")
+
+
+def test_a_gzip_under_another_name(refused):
+    Path("samples.jsonl").write_bytes(gzip.compress(Path("samples.jsonl").read_bytes()))
+    assert refused(*SCORE) == "samples.jsonl: gzip under another name: rename it to samples.jsonl.gz"
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_no_mistake():
+    rows = [json.loads(response.model_dump_json()) for response in RESPONSES]
+    rows[1]["code"] = rows[1]["text"] = "return '\ud800'"
+    Path("responses.jsonl").write_text("".join(json.dumps({**row, "id": ""}) + "\n" for row in rows))
+    assert main(["run", recipe(f"  {RANK}")]) == 0
+    assert "\\ud800" in Path("runs/r/rank/pairs.jsonl").read_text()
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_an_output_that_would_replace_something_else(refused, option):
+    said = refused(*SCORE, option, "samples.jsonl")
+    assert said == f"samples.jsonl: given as --samples and as {option}: name another file"
+    os.mkfifo("pipe")
+    assert refused(*SCORE, option, "pipe") == "pipe: cannot be written (it is no plain file): name another one"
+    assert Path("pipe").is_fifo()
+
+
+def test_a_cache_that_is_a_file(refused):
+    said = refused(*SCORE, "--cache", "problems.jsonl")
+    assert re.match(r"problems.jsonl/executions.jsonl: cannot be written \(.+\)", said)
+
+
+def test_a_negative_number_of_workers(refused):
+    path = recipe(f"  {RANK[:-1]}, workers: -3}}")
+    assert refused("check", path) == "recipes/r.yaml:2: stages.rank.workers: must be greater than 0, found -3"
+
+
+OVERRIDES = {
+    "stages.align.args.learning_rate=.nan": "stages.align.args.learning_rate: must be 0 or more, found nan",
+    "stages.align.args.adam_beta2=7.0": "stages.align.args.adam_beta2: must be 0 or more and below 1, found 7.0",
+    "stages.align.args.max_steps=-1": "stages.align.args.max_steps: must be 1 or more, found -1",
+    "stages.align.loss.name=[rrtf]": "stages.align.loss.name: no loss ['rrtf']: did you mean 'rrtf'?",
+    "seed=-1": "seed: must be greater than or equal to 0, found -1",
+    "stages={}": "stages: must not be empty, found {}",
+    "stages.a/b={use: rank}": "stages.a/b: a name is made of letters, digits, - and _, found 'a/b'",
+    "stages.rank.problems=recipes": "stages.rank.problems: no file 'recipes' below ",
+    "stages.rank.problems=hf://x": "stages.rank.problems: hf://x: expected hf://datasets/owner/name@revision/split",
+    f"stages.rank.problems={'x' * 300}": f"stages.rank.problems: no file '{'x' * 300}' below ",
+    "stages.align.data=$rank/../pairs.jsonl": "stages.align.data: rank leaves no '../pairs.jsonl': did you mean",
+    "models.m.model_name_or_path=recipes": "stages.align.model: model 'm': ",
+}
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_a_value_that_cannot_be(refused, model, override):
+    path = recipe(f"  {RANK}", f"  {ALIGN}", MODEL)
+    said = refused("check", path, override)
+    assert re.match(r"(override |recipes/r\.yaml:\d: )" + re.escape(OVERRIDES[override]), said), said
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "..", "x" * 300])
+def test_a_name_of_a_run_outside_of_runs(refused, name):
+    path = recipe(f"  {RANK}")
+    for verb in ("run", "plan"):
+        said = refused(verb, path, "--run", name)
+        assert said == f"{name!r} is no name of a run: give a short path below runs/"
+
+
+def test_a_report_to_nobody(refused, model):
+    path = recipe(f"  {ALIGN}", MODEL)
+    assert refused("run", path, "stages.align.args.report_to=nobody").startswith("args: nobody is not supported")
+
+
+def test_a_command_that_is_none(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["rn"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
