@@ -1,20 +1,21 @@
 """Check a recipe's `args:` against the installed transformers.TrainingArguments, without importing it. Torch-free.
 
 Names and simple types are read from the class's source, so a misspelt key, a renamed one, or one that this toolkit
-sets itself is an error before anything is loaded (PITFALLS 13–15). Where transformers is not installed, names that
+sets itself is an error before anything is loaded. Where transformers is not installed, names that
 it would refuse pass, and only our own rules are checked.
 """
 
 import ast
 import functools
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import suggest
 
 DEFAULTS: dict[str, Any] = {"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 0.03}
-"""Used where a recipe does not say otherwise (METHODS §1)."""
+"""Used where a recipe does not say otherwise."""
 
 RENAMED = {
     "warmup_ratio": "renamed in transformers 5: write warmup_steps: 0.03 (a share below 1)",
@@ -25,17 +26,55 @@ RENAMED = {
     "dtype": "of the model: write it in its entry under models:",
     "max_prompt_length": "gone from trl: write max_length in the stage; longer rows are dropped and counted",
     "max_seq_length": "gone from trl: write max_length in the stage; longer rows are dropped and counted",
-    "max_length": "of the stage: write it beside args:",
-    "beta": "of the loss: write it in loss:",
     "overwrite_output_dir": "gone: a changed recipe gets a new folder, an interrupted one goes on",
     "logging_dir": "gone: metrics are in the stage's metrics.jsonl",
     "save_safetensors": "gone: weights are always safetensors",
     "no_cuda": "renamed in transformers 5: write use_cpu",
     "evaluation_strategy": "renamed in transformers 5; here the score stage evaluates",
     "per_gpu_train_batch_size": "gone: write global_batch_size in the stage",
-    "dataset_num_proc": "of trl: rows are tokenised once, in this process",
 }
-"""Keys of older releases, or of a neighbouring place → what to write."""
+"""Keys of older releases → what to write."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "max_steps": (1, math.inf),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    **dict.fromkeys(("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"), (0, math.inf)),
+    **dict.fromkeys(("num_train_epochs", "adam_epsilon", "logging_steps", "save_steps"), (1e-38, math.inf)),
+    "save_total_limit": (1, math.inf),
+}
+"""Least value, and the one that is too large. Any other number only has to be finite."""
+
+NEIGHBOURS = {
+    "of the stage: write it beside args:": ("max_length", "disable_dropout"),
+    "of the loss: write it in loss:": ("beta", "loss_type", "label_smoothing"),
+    "of trl: write sft_weight in loss:": ("loss_weights", "rpo_alpha"),
+    "of trl: the reference is computed once, with lora: it is the model with its adapters off": (
+        "precompute_ref_log_probs",
+        "precompute_ref_batch_size",
+    ),
+    "of trl: completions are trained on, and nothing else": ("completion_only_loss", "assistant_only_loss"),
+    "of trl: micro-batches hold rows of similar length; write max_tokens_per_batch in the stage": (
+        *("packing", "packing_strategy", "eval_packing", "padding_free", "pad_to_multiple_of"),
+    ),
+    "of trl: rows above max_length are dropped and counted, never cut": ("truncation_mode",),
+    "of trl: rows are tokenised once, in this process": ("dataset_num_proc",),
+    "of trl: every epoch is shuffled, by the recipe's seed": ("shuffle_dataset",),
+    "of trl: write data and columns in the stage": ("dataset_text_field", "dataset_kwargs"),
+    "of trl: not supported here": (
+        *("ld_alpha", "f_divergence_type", "f_alpha_divergence_coef", "use_weighting", "discopop_tau"),
+        *("sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"),
+        *("router_aux_loss_coef", "activation_offloading"),
+    ),
+    "of peft: write r, lora_alpha, lora_dropout, target_modules in lora:": (
+        *("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"),
+    ),
+    "of the model: write dtype, revision, trust_remote_code, chat_template in its entry under models:": (
+        *("model_init_kwargs", "trust_remote_code", "chat_template_path"),
+    ),
+    "of the tokenizer: set it in its tokenizer_config.json": ("eos_token", "pad_token"),
+}
+"""What to write → keys of trl, peft, or another place of the recipe."""
 
 _BATCH = "set by the plan of batches: write global_batch_size and max_tokens_per_batch in the stage"
 _SCORE = "nothing is evaluated while training: add a score stage"
@@ -91,6 +130,8 @@ OWNED = {
 }
 """Arguments that this toolkit sets itself → why, or where to write it."""
 
+REFUSED = RENAMED | OWNED | {key: line for line, keys in NEIGHBOURS.items() for key in keys}
+
 SIMPLE: dict[str, type | tuple[type, ...]] = {
     "int": int,
     "float": (int, float),
@@ -114,14 +155,14 @@ def check_arguments(args: dict[str, Any]) -> list[Fault]:
     known = training_arguments()
     faults = []
     for key, value in args.items():
-        if key in RENAMED:
-            faults.append(Fault(key, RENAMED[key]))
-        elif key in OWNED:
-            faults.append(Fault(key, OWNED[key]))
+        if key in REFUSED:
+            faults.append(Fault(key, REFUSED[key]))
         elif known and key not in known:
             faults.append(Fault(key, f"no such argument of transformers.TrainingArguments: {suggest(key, known)}"))
         elif known and not _fits(value, known[key]):
             faults.append(Fault(key, f"expected {' or '.join(sorted(known[key]))}, found {value!r}"))
+        elif isinstance(value, int | float) and not _in_range(key, value):
+            faults.append(Fault(key, f"must be {_range(key)}, found {value}"))
     if args.get("max_steps") is not None and "num_train_epochs" in args:
         faults.append(Fault("max_steps", "give max_steps or num_train_epochs, not both"))
     return faults
@@ -148,6 +189,17 @@ def training_arguments() -> dict[str, frozenset[str]]:
 def _types(annotation: ast.expr) -> frozenset[str]:
     """The simple types an annotation names; empty where there is none, and nothing is checked."""
     return frozenset(node.id for node in ast.walk(annotation) if isinstance(node, ast.Name) and node.id in SIMPLE)
+
+
+def _in_range(key: str, value: float) -> bool:
+    low, high = RANGES.get(key, (-math.inf, math.inf))
+    return math.isfinite(value) and low <= value < high
+
+
+def _range(key: str) -> str:
+    low, high = RANGES.get(key, (-math.inf, math.inf))
+    least = "finite" if low == -math.inf else "above 0" if 0 < low < 1 else f"{low:g} or more"
+    return least if high == math.inf else f"{least} and below {high:g}"
 
 
 def _fits(value: Any, types: frozenset[str]) -> bool:
