@@ -1,4 +1,6 @@
-"""Tell evolutions that failed, and why: Evol-Instruct's elimination rules (METHODS: WizardCoder, WizardLM).
+"""Tell evolutions that failed, and why: Evol-Instruct's elimination rules.
+
+They are those of WizardLM (arXiv 2304.12244) and WizardCoder (arXiv 2306.08568).
 
 Whether a text asks for more than its parent is left to a judge; here it only must not be the same text.
 """

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from ..errors import DataError
 from ..io import read
+from ..models.entry import OPERATIONS
 from ..schema import Record
 
 Domain = Literal["list", "str", "int"]
@@ -133,7 +134,7 @@ class Family:
     """The operations of a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "operations.jsonl"
+        self.path = folder / OPERATIONS
         self.operations = {operation.name: operation for operation in read(self.path, Operation)}
         self.kinds: dict[tuple[str, str], list[Operation]] = {}
         self._phrases: dict[tuple[str, str, str], tuple[Operation, int, re.Pattern[str]]] = {}

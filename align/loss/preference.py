@@ -42,7 +42,7 @@ def dpo_loss(
     pairs: Count | None = None,
     tokens: Count | None = None,
 ) -> PreferenceLoss:
-    """DPO and its relatives (METHODS §2), with d the log-ratio of policy to reference.
+    """DPO and its relatives (arXiv 2305.18290), with d the log-ratio of policy to reference.
 
     sigmoid: −log σ(β(d_w − d_l)), with label_smoothing ε: (1−ε)·(that) + ε·(that with w and l swapped) (cDPO);
     ipo: (d̄_w − d̄_l − 1/(2β))² with d̄ per token; hinge: max(0, 1 − β(d_w − d_l)).
@@ -62,7 +62,7 @@ def dpo_loss(
         tokens: Σ w·length of the whole batch.
 
     Raises:
-        ValueError: label_smoothing with a loss that has none (PITFALLS 4).
+        ValueError: label_smoothing with a loss that has none.
     """
     if label_smoothing and loss_type != "sigmoid":
         raise ValueError(f"label_smoothing has no meaning for loss_type {loss_type!r}")

@@ -38,7 +38,7 @@ def rrtf_loss(
     groups: Count | None = None,
     tokens: Count | None = None,
 ) -> RankedLoss:
-    """RRTF (METHODS §1): Σ_{r_i > r_j} (r_i − r_j) · max(0, p_j − p_i) plus the likelihood of the best response.
+    """RRTF: Σ_{r_i > r_j} (r_i − r_j) · max(0, p_j − p_i) plus the likelihood of the best response.
 
     p is the mean log-probability of a response's tokens. Equal scores give no pair.
 
@@ -77,7 +77,7 @@ def rrhf_loss(
     groups: Count | None = None,
     tokens: Count | None = None,
 ) -> RankedLoss:
-    """RRHF (METHODS §2): Σ_{r_i > r_j} max(0, p_j − p_i), every pair with weight 1, plus the likelihood of the best.
+    """RRHF (arXiv 2304.05302): Σ_{r_i > r_j} max(0, p_j − p_i), each pair of weight 1, plus the best's likelihood.
 
     Arguments as in `rrtf_loss`. Without its likelihood term it degenerates into repetition.
     """

@@ -1,10 +1,11 @@
 """`base.json`: which weights an adapter stands on, so that a chain of adapters loads as it was trained. Torch-free.
 
 A folder that a LoRA stage leaves names its predecessor, which may itself hold an adapter: the chain is followed
-link by link, and every link is checked against the hash it had (PITFALLS 10). Loads nothing.
+link by link, and every link is checked against the hash it had. Loads nothing.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,7 +17,15 @@ from .entry import Dtype, Weights
 
 FILE = "base.json"
 STAGE_MARKER = "stage.json"
-"""Beside a `model/` folder that a stage left; such folders move together with their `runs/`."""
+"""Beside a `model/` folder, or a `checkpoints/` one, that a stage left; such folders move with their `runs/`."""
+
+
+NEEDED = {
+    "config.json": "a configuration",
+    "*.safetensors": "safetensors weights (pickled ones are not read: convert them)",
+    "tokenizer*.json": "a tokenizer",
+}
+"""What a folder with whole weights holds."""
 
 
 class Base(Record):
@@ -32,6 +41,18 @@ class Base(Record):
     """Whether they were quantised."""
     weights: str | None
     """Digest of a folder's weights; None for a hub id."""
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be a model's.
+
+    Raises:
+        DataError: it lacks something, or holds an adapter without its `base.json`.
+    """
+    if read_base(folder) is None:
+        for pattern, what in NEEDED.items():
+            if not any(folder.glob(pattern)):
+                raise DataError(f"{folder}: no {pattern}: a model's folder needs {what}")
 
 
 def read_base(folder: Path) -> Base | None:
@@ -86,7 +107,7 @@ def write_base(folder: Path, entry: Weights, commit: str | None) -> Base:
     if entry.is_local:
         below = Path(name).resolve()
         digest = weights_digest(below)
-        moves_along = (below.parent / STAGE_MARKER).is_file()
+        moves_along = any((above / STAGE_MARKER).is_file() for above in (below.parent, below.parents[1]))
         name = os.path.relpath(below, folder.resolve()) if moves_along else str(below)
     base = Base(
         model_name_or_path=name,
@@ -97,6 +118,17 @@ def write_base(folder: Path, entry: Weights, commit: str | None) -> Base:
     )
     write_json(folder / FILE, base.model_dump())
     return base
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Copy a model's folder; an adapter's copy stands on the same base."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    base = read_base(source)
+    if base is not None and base.model_name_or_path.startswith(".."):
+        below = (source / base.model_name_or_path).resolve()
+        moved = base.model_copy(update={"model_name_or_path": os.path.relpath(below, folder.resolve())})
+        write_json(folder / FILE, moved.model_dump())
 
 
 def weights_digest(folder: Path) -> str:

@@ -22,7 +22,7 @@ class Weights(Entry):
     revision: str | None = None
     """Hub revision."""
     dtype: Dtype = "float32"
-    """Type of the frozen weights; trainable ones are float32 (PITFALLS 11b)."""
+    """Type of the frozen weights; trainable ones are float32."""
     load_in_4bit: bool = False
     """Quantise the frozen weights to nf4 (bitsandbytes)."""
     trust_remote_code: bool = False
@@ -61,6 +61,9 @@ class Endpoint(Entry):
             # the value is not repeated: an error message must not show a key
             raise bad_key("api_key", "a key is not written into a recipe: write ${NAME} and set the variable NAME")
         return key
+
+
+OPERATIONS = "operations.jsonl"
 
 
 class Offline(Entry):

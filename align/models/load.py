@@ -2,7 +2,7 @@
 
 Only safetensors are read, and Python that comes with weights only where the entry trusts it. Every dropout is set
 to 0 in the configuration before the model is built: three of our classes drop out by function calls that no later
-pass over the modules can find (PITFALLS 1). Trainable weights are float32 (PITFALLS 11b).
+pass over the modules can find. Trainable weights are float32: in bfloat16 a small update is rounded away.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ..errors import BackendError, ConfigError, DataError
-from .chain import base_entry, read_base
+from .chain import base_entry, check_folder, read_base
 from .entry import Weights
 from .lora import Lora
 
@@ -31,13 +31,6 @@ from .lora import Lora
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 Model = PreTrainedModel | PeftModel
-
-NEEDED = {
-    "config.json": "a configuration",
-    "*.safetensors": "safetensors weights (pickled ones are not read: convert them)",
-    "tokenizer*.json": "a tokenizer",
-}
-"""What a folder with whole weights holds."""
 
 
 def load_model(entry: Weights) -> tuple[Model, PreTrainedTokenizerBase]:
@@ -126,7 +119,7 @@ def _chain(entry: Weights, *, merge_last: bool, disable_dropout: bool) -> Model:
 
 def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
     if entry.is_local:
-        _check_folder(Path(entry.model_name_or_path))
+        check_folder(Path(entry.model_name_or_path))
     config = _fetch(AutoConfig, entry)
     if disable_dropout:
         zero_dropouts(config)
@@ -167,12 +160,6 @@ def _with_adapters(model: Model, lora: Lora) -> PeftModel:
         return get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(f"lora.target_modules: {str(error).splitlines()[0]}") from None
-
-
-def _check_folder(folder: Path) -> None:
-    for pattern, what in NEEDED.items():
-        if not any(folder.glob(pattern)):
-            raise DataError(f"{folder}: no {pattern}: a model's folder needs {what}")
 
 
 def _fetch(kind: Any, entry: Weights, **options: Any) -> Any:

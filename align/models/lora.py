@@ -1,4 +1,4 @@
-"""The `lora:` section of a recipe and the layers it adapts in each model class (METHODS §8). Torch-free."""
+"""The `lora:` section of a recipe and the layers it adapts in each model class. Torch-free."""
 
 from pydantic import Field
 

@@ -12,7 +12,7 @@ from .unit_tests import index_problems
 Pairs = Literal["all", "teacher_student"]
 SftTarget = Literal["best_passing", "teacher"]
 MIN_PARTIAL_GAP = 0.4
-"""Least difference in the share of passed asserts for a pair of which neither side passes (METHODS §6)."""
+"""Least difference in the share of passed asserts for a pair of which neither side passes."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _members(
     ordered.sort(key=lambda response: (-ranking.scores[response.id], response.role != "teacher"))
     kept: dict[str, _Member] = {}
     for response in ordered:
-        # an answer cut by the length limit has no end to learn from (PITFALLS 8)
+        # an answer cut by the length limit has no end to learn from
         if response.code is not None and response.finish == "stop":
             text = completion_text(response.code)
             kept.setdefault(text, _Member(response, text, ranking.scores[response.id], response.id in passed))

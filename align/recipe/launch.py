@@ -4,8 +4,11 @@ Under a launcher every rank runs the recipe. Rank 0 decides and announces in a f
 that file, never a barrier, so that hours of data work cannot trip a collective's watchdog.
 """
 
+import contextlib
+import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +25,9 @@ SEE_SECONDS = 30.0
 """How long a rank waits for rank 0's announcements to appear before it says that it does not see them."""
 HELD = "ALIGN_RUN_HELD"
 """Set for spawned training: the parent process holds the run's lock."""
+ANNOUNCED = ".launch-"
+"""How the files of announcements begin."""
+_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 
 
 def rank() -> int:
@@ -42,6 +48,18 @@ def is_launched() -> bool:
 def is_spawned() -> bool:
     """Whether this process trains for another one, which runs the recipe."""
     return HELD in os.environ
+
+
+def end_with_parent() -> None:
+    """Have the system end this process when the one that started it ends, in whatever way.
+
+    A launcher gives every rank a session of its own: after a `kill -9` of the run they would train on, beside those
+    that the same command starts next.
+    """
+    parent = os.getppid()
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 class Leader:
@@ -72,7 +90,9 @@ def follow(workspace: Workspace) -> Iterator[dict[str, Any]]:
     """
     path, started, read = _announcements(workspace), time.monotonic(), 0
     while True:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        lines: list[str] = []
+        with contextlib.suppress(FileNotFoundError):
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [json.loads(line) for line in lines if line.endswith("\n")]
         if not whole or not _same_launch(whole[0]):
             if time.monotonic() - started > SEE_SECONDS:
@@ -86,6 +106,12 @@ def follow(workspace: Workspace) -> Iterator[dict[str, Any]]:
         time.sleep(POLL_SECONDS)
 
 
+def forget(workspace: Workspace) -> None:
+    """Remove the announcements of launches that are over."""
+    for path in workspace.folder.glob(f"{ANNOUNCED}*"):
+        path.unlink()
+
+
 def spawn(recipe_path: str, overrides: tuple[str, ...], stage: str, run: str, launch: dict[str, Any]) -> None:
     """Run one training stage under `accelerate launch`.
 
@@ -96,7 +122,8 @@ def spawn(recipe_path: str, overrides: tuple[str, ...], stage: str, run: str, la
     for option, value in launch.items():
         command += [f"--{option}", str(value)]
     command += ["-m", "align", "run", recipe_path, *overrides, "--only", stage, "--run", run]
-    ended = subprocess.run(command, env={**os.environ, HELD: "1"}, check=False)
+    # nothing between fork and exec but one system call
+    ended = subprocess.run(command, env={**os.environ, HELD: "1"}, check=False, preexec_fn=end_with_parent)
     if ended.returncode:
         raise StageError(f"{stage}: accelerate launch ended with exit code {ended.returncode}")
 
@@ -119,7 +146,7 @@ def refuse_many_gpus(stage: str) -> None:
 
 def _announcements(workspace: Workspace) -> Path:
     address = f"{os.environ.get('MASTER_ADDR', '')}-{os.environ.get('MASTER_PORT', '')}"
-    return workspace.folder / f".launch-{address.replace('/', '_')}.jsonl"
+    return workspace.folder / f"{ANNOUNCED}{address.replace('/', '_')}.jsonl"
 
 
 def _identity() -> dict[str, Any]:

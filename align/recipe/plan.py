@@ -10,7 +10,7 @@ from ..errors import StageError
 from ..io import HUB, parse_hub
 from ..models.entry import AnyEntry, Endpoint, Offline
 from .recipe import Recipe, Stage, marked, replace
-from .stage import MODEL, UNKEYED, Marker
+from .stage import ALL, FILE, UNKEYED, Marker
 from .workspace import Manifest, Workspace, digest
 
 COMMIT = 40
@@ -54,7 +54,7 @@ def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[
         found = _digest(recipe, workspace, marker, value, done)
         inputs[".".join(map(str, place))] = found
         # a model's name is written into records, so that another name gives other bytes
-        return f"{value}: {found}" if marker is MODEL else found
+        return found if marker is FILE else f"{value}: {found}"
 
     version = stage.module.VERSION
     key = digest(
@@ -104,7 +104,7 @@ def resolve(recipe: Recipe, config: Section, done: Mapping[str, Manifest | None]
             assert manifest is not None
             return str(manifest.folder / file)
         address = recipe.benchmarks.get(value, value)
-        return value if marker is MODEL else address if address.startswith(HUB) else str(recipe.path(address))
+        return value if marker is not FILE else address if address.startswith(HUB) else str(recipe.path(address))
 
     return replace(config, visit)
 
@@ -135,11 +135,11 @@ def _digest(
         name, _, file = value[1:].partition("/")
         manifest = done[name]
         assert manifest is not None
-        found = manifest.digest(file)
+        found = manifest.digest(file.removesuffix(ALL))
         if found is None:
             raise StageError(f"{value}: stage {name} left no {file!r} in {manifest.folder}")
         return found
-    if marker is MODEL:
+    if marker is not FILE:
         return _model_digest(recipe, workspace, recipe.models[value])
     address = recipe.benchmarks.get(value, value)
     if address.startswith(HUB):

@@ -4,6 +4,7 @@ Does not compute keys (plan.py) and does not run (run.py).
 """
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,24 +16,27 @@ from pydantic import Field
 
 from .. import stages
 from ..config import Document, Place, Section, expand, load, unset_variables, validate
-from ..errors import ConfigError, suggest
+from ..errors import ConfigError, DataError, suggest
 from ..io import HUB, parse_hub
-from ..models.entry import KINDS, AnyEntry, Offline, Weights, entry_class
-from .stage import FILE, MODEL, Marker
+from ..models.chain import check_folder
+from ..models.entry import KINDS, OPERATIONS, AnyEntry, Endpoint, Offline, Weights, entry_class
+from .stage import ALL, FILE, MODEL, MODELS, Marker
 
 Visit = Callable[[Marker, str, Place], str]
+StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]{0,99}$")]
+"""A stage's folder begins with it."""
 
 
 class TopLevel(Section):
     """The top level of a recipe, after what it `extends:` has been put below it."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of everything random."""
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Named models: weights (`model_name_or_path`), an endpoint (`base_url`) or a stand-in (`offline`)."""
     benchmarks: dict[str, str] = Field(default_factory=dict)
     """Named problem files, for scoring and decontamination."""
-    stages: dict[str, dict[str, Any] | None]
+    stages: dict[StageName, dict[str, Any] | None] = Field(min_length=1)
     """The stages, in order."""
 
 
@@ -95,7 +99,7 @@ class Recipe:
         if found.is_absolute():
             return found
         for base in (self.folder, repository(self.folder)):
-            if (base / found).exists():
+            if os.path.exists(base / found):  # False, not an error, for what is too long to be a path
                 return base / found
         return self.folder / found
 
@@ -106,11 +110,20 @@ class Recipe:
         for name, entry in self.models.items():
             if isinstance(entry, Weights) and not self.path_is_local(entry.model_name_or_path):
                 found.append(f"models.{name}: {entry.model_name_or_path} is a hub id, verified when it is loaded")
+            elif isinstance(entry, Endpoint):
+                found.append(f"models.{name}: an endpoint, which this version checks and does not run yet")
         return found + [f"{value}: a hub data set, verified when it is read" for value in sorted(hub)]
 
     def path_is_local(self, written: str) -> bool:
         """Whether it names something on this machine."""
-        return not unset_variables(written) and self.path(written).exists()
+        return not unset_variables(written) and os.path.exists(self.path(written))
+
+    def is_benchmark(self, value: str) -> bool:
+        """Whether a `File` value names a benchmark, or is one's file."""
+        if value in self.benchmarks:
+            return True
+        files = {self.path(address) for address in self.benchmarks.values()}
+        return not unset_variables(value) and (value in self.benchmarks.values() or self.path(value) in files)
 
     def _hub_values(self, stage: Stage) -> Iterator[tuple[Place, str]]:
         for marker, value, place in marked(stage.config):
@@ -170,7 +183,7 @@ def _walk(value: Any, hint: Any, metadata: list[Any], place: Place, visit: Visit
         return replace(value, visit, place)
     if isinstance(value, str):
         for marker in (*metadata, *_arm_markers(hint)):
-            if marker in (FILE, MODEL):
+            if marker in (FILE, MODEL, MODELS):
                 return visit(marker, value, place)
         return value
     arms = [hint] if not _is_union(hint) else list(get_args(hint))
@@ -213,7 +226,7 @@ def _stage(recipe: Recipe, name: str, section: dict[str, Any]) -> Stage:
     if kind not in kinds():
         raise ConfigError(f"{where}: no stage kind {kind!r}: {suggest(str(kind), kinds())}")
     module = importlib.import_module(f"align.stages.{kind}")
-    config = validate(module.Config, recipe.document, place, section)
+    config = validate(module.Config, recipe.document, place, section, context=recipe)
     stage = Stage(name, kind, module, config)
     for marker, value, inner in marked(config):
         _check_value(recipe, marker, value, (*place, *inner))
@@ -223,8 +236,10 @@ def _stage(recipe: Recipe, name: str, section: dict[str, Any]) -> Stage:
 def _check_value(recipe: Recipe, marker: Marker, value: str, place: Place) -> None:
     where = recipe.document.where(place)
     if value.startswith("$") and not value.startswith("${"):
+        if value.endswith(ALL) and marker is not MODELS:
+            raise ConfigError(f"{where}: {value!r} are several models, one is needed: name a step instead of *")
         _check_reference(recipe, value, where)
-    elif marker is MODEL:
+    elif marker in (MODEL, MODELS):
         if value not in recipe.models:
             raise ConfigError(f"{where}: no model {value!r} under models: {suggest(value, recipe.models)}")
         _check_entry(recipe, value, where)
@@ -237,20 +252,29 @@ def _check_reference(recipe: Recipe, value: str, where: str) -> None:
     earlier = {stage.name: stage for stage in recipe.stages}
     if name not in earlier:
         raise ConfigError(f"{where}: {value!r} names no earlier stage: {suggest(name, earlier)}")
-    outputs = earlier[name].module.OUTPUTS
-    if file.split("/")[0] not in outputs:
+    stage = earlier[name]
+    outputs = stage.module.outputs(stage.config) if hasattr(stage.module, "outputs") else stage.module.OUTPUTS
+    if file.split("/")[0] not in outputs or ".." in file.split("/"):
         raise ConfigError(f"{where}: {name} leaves no {file!r}: {suggest(file, outputs)}")
 
 
 def _check_file(recipe: Recipe, value: str, where: str) -> None:
-    if value.startswith(HUB):
-        parse_hub(value)
-    elif not unset_variables(value) and not recipe.path(value).exists():
+    if value.startswith("hf://"):
+        try:
+            parse_hub(value)
+        except DataError as error:
+            raise ConfigError(f"{where}: {error}") from None
+    elif not unset_variables(value) and not os.path.isfile(recipe.path(value)):
         known = f" and no benchmark of that name ({', '.join(recipe.benchmarks)})" if recipe.benchmarks else ""
         raise ConfigError(f"{where}: no file {value!r} below {recipe.folder} or the repository's root{known}")
 
 
 def _check_entry(recipe: Recipe, name: str, where: str) -> None:
     entry = recipe.models[name]
-    if isinstance(entry, Offline) and not recipe.path(entry.offline).is_dir():
-        raise ConfigError(f"{where}: model {name!r}: no folder {entry.offline!r}")
+    if isinstance(entry, Offline) and not os.path.isfile(recipe.path(entry.offline) / OPERATIONS):
+        raise ConfigError(f"{where}: model {name!r}: no {OPERATIONS} in a folder {entry.offline!r}")
+    if isinstance(entry, Weights) and recipe.path_is_local(entry.model_name_or_path):
+        try:
+            check_folder(recipe.path(entry.model_name_or_path))
+        except DataError as error:
+            raise ConfigError(f"{where}: model {name!r}: {error}") from None

@@ -19,6 +19,7 @@ from ..errors import BackendError, ConfigError, StageError, suggest
 from ..models.entry import AnyEntry, Offline, Weights
 from ..schema import SCHEMA_VERSION
 from . import launch
+from .closing import say_cached, say_done
 from .plan import Step, is_reference, plan_step, references, resolve
 from .recipe import Recipe, Stage, marked
 from .stage import Context, Counts
@@ -57,10 +58,14 @@ def run(
             raise ConfigError(f"no stage {given!r} in {recipe.document.path}: {suggest(given, names)}")
     wanted = set(only) or set(names[names.index(start) :] if start else names)
     workspace = Workspace(runs.resolve(), name or recipe.name)
+    if launch.is_launched():
+        launch.end_with_parent()
     if launch.rank() > 0:
         _follow(recipe, workspace)
         return workspace.folder
     with contextlib.nullcontext() if launch.is_spawned() else workspace.locked():
+        if not launch.is_spawned():
+            launch.forget(workspace)
         leader = launch.Leader(workspace)
         running = _Run(recipe, workspace, leader, wanted, set(force), on_stage)
         for stage in recipe.stages:
@@ -92,7 +97,8 @@ class _Run:
             return None
         step = plan_step(self.recipe, self.workspace, stage, self.done)
         if step.manifest and not (wanted and stage.name in self.force):
-            self._say(f"{stage.name:<12} cached" if wanted else "")
+            if wanted and not launch.is_spawned():
+                say_cached(stage.name)
             self._record(stage, step.manifest)
             return step.manifest
         if not wanted:
@@ -100,7 +106,8 @@ class _Run:
         manifest = self._execute(step)
         self._record(stage, manifest)
         self._tell()
-        self._say(f"{stage.name:<12} {describe(manifest.data['counts'])}  {manifest.data['seconds']:.1f} s")
+        if not launch.is_spawned():
+            say_done(stage.name, manifest.data["counts"], manifest.data["seconds"])
         return manifest
 
     def _execute(self, step: Step) -> Manifest:
@@ -141,6 +148,7 @@ class _Run:
         if "config_file" in options:
             options["config_file"] = str(recipe.path(options["config_file"]))
         launch.spawn(recipe.document.path, recipe.overrides, stage.name, self.workspace.name, options)
+        launch.forget(self.workspace)
         manifest = self.workspace.done(folder, key)
         if manifest is None:
             raise StageError(f"{stage.name}: the launched process ended without finishing the stage")
@@ -149,14 +157,11 @@ class _Run:
     def _record(self, stage: Stage, manifest: Manifest) -> None:
         # not the manifest's name: it may be that of another run's stage with the same key
         self.workspace.record(stage.name, manifest.folder, _facts(self.recipe, self.workspace))
+        self.workspace.tidy(manifest.folder)
 
     def _tell(self) -> None:
         if self.on_stage is not None:
             self.on_stage(self.workspace.folder)
-
-    def _say(self, line: str) -> None:
-        if line and not launch.is_spawned():
-            print(line, flush=True)
 
 
 def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest | None]) -> Counts:
@@ -214,18 +219,6 @@ def _facts(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     path = os.path.relpath(recipe.document.path)
     order = [stage.name for stage in recipe.stages]
     return {"recipe": path, "run": workspace.name, "seed": recipe.seed, "overrides": recipe.overrides, "order": order}
-
-
-def describe(counts: Counts) -> str:
-    """Counts in one line: `kept 3, rejected 2 (too_long 1, duplicate 1)`."""
-    parts = []
-    for name, value in counts.items():
-        if isinstance(value, dict):
-            reasons = ", ".join(f"{reason} {number}" for reason, number in value.items())
-            parts.append(f"{name} {sum(value.values())}" + (f" ({reasons})" if reasons else ""))
-        else:
-            parts.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
-    return ", ".join(parts)
 
 
 def versions() -> dict[str, str]:

@@ -24,8 +24,10 @@ def recipe_schema() -> dict[str, Any]:
     top = _collect(TopLevel, "recipe", definitions)
     top["properties"]["models"]["additionalProperties"] = {"anyOf": entries}
     top["properties"]["extends"] = {"type": "string", "description": "A recipe to start from; see recipes/README.md."}
+    (names,) = top["properties"]["stages"].pop("patternProperties")
     stages = {
         **top["properties"]["stages"],
+        "propertyNames": {"pattern": names},
         "properties": {kind: _by_use(kind) for kind in kinds()},
         "additionalProperties": {**_by_use(None), "required": ["use"]},
     }

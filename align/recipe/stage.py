@@ -20,12 +20,16 @@ class Marker:
     name: str
 
 
-FILE, MODEL, UNKEYED = Marker("file"), Marker("model"), Marker("unkeyed")
+FILE, MODEL, MODELS, UNKEYED = Marker("file"), Marker("model"), Marker("models"), Marker("unkeyed")
 
 File = Annotated[str, FILE]
 """A path, `$stage/file`, the name of a benchmark, or `hf://datasets/…`. Its content is in the key."""
 Model = Annotated[str, MODEL]
 """The name of an entry under `models:`, or `$stage/model`."""
+Models = Annotated[str, MODELS]
+"""A `Model`, or `$stage/checkpoints/*`: all that a training left along its way."""
+ALL = "/*"
+"""How such a value ends."""
 # Annotated[T, UNKEYED] marks a value that does not change results: workers, micro-batches, logging.
 
 

@@ -8,18 +8,21 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import StageError
+from ..errors import ConfigError, StageError
 from ..io import sha256_file, write_json
 from ..schema import canonical_json
 
 MARKER = "stage.json"
 MEASURED = frozenset({"timings.jsonl", MARKER})
 """Files that differ between equal runs; not part of a stage's content."""
+LONGEST = 200
+"""Bytes of a part of a run's name."""
 LARGE_BYTES = 16 * 2**20
 """Files from this size on are hashed once and remembered by size and modification time."""
 
@@ -55,11 +58,20 @@ class Manifest:
 
 @dataclass
 class Workspace:
-    """One run's place below `runs/`."""
+    """One run's place below `runs/`.
+
+    Raises:
+        ConfigError: the name is no relative path below it.
+    """
 
     runs: Path
     name: str
     _hashes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = Path(self.name).parts
+        if not parts or parts[0] == "/" or ".." in parts or any(len(os.fsencode(part)) > LONGEST for part in parts):
+            raise ConfigError(f"{self.name!r} is no name of a run: give a short path below runs/")
 
     @property
     def folder(self) -> Path:
@@ -95,15 +107,20 @@ class Workspace:
         return found if found and found.key == key and found.intact else None
 
     def finish(self, folder: Path, data: dict[str, Any]) -> Manifest:
-        """Write `stage.json`, with the hash of every file in the folder."""
-        files = {}
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder).as_posix()
-            if path.is_file() and name not in MEASURED and not path.name.startswith("."):
-                files[name] = {"sha256": self.file_digest(path), "bytes": path.stat().st_size}
+        """Write `stage.json`, with the hash of every file in the folder but hidden ones."""
+        files = {
+            name: {"sha256": self.file_digest(path), "bytes": path.stat().st_size}
+            for name, path in _visible(folder)
+            if name not in MEASURED
+        }
         data = {**data, "files": files}
         write_json(folder / MARKER, data)
         return Manifest(folder, data)
+
+    def tidy(self, folder: Path) -> None:
+        """Remove the hidden files of a done stage: journals and states that an interrupted one goes on from."""
+        for path in folder.glob(".*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def record(self, stage: str, folder: Path, facts: dict[str, Any]) -> None:
         """Point `run.json` and the link `runs/<name>/<stage>` at the stage's folder."""
@@ -135,8 +152,7 @@ class Workspace:
 
     def tree_digest(self, folder: Path) -> str:
         """Digest of all files of a folder, by name and content."""
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-        return digest({path.relative_to(folder).as_posix(): self.file_digest(path) for path in files})
+        return digest({name: self.file_digest(path) for name, path in _visible(folder)})
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -156,6 +172,14 @@ class Workspace:
             except BlockingIOError:
                 raise StageError(f"{self.folder}: another process runs it: wait for it, or give --run NAME") from None
             yield
+
+
+def _visible(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a folder by their names in it, without hidden ones."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            yield name.as_posix(), path
 
 
 def digest(value: Any) -> str:

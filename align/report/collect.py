@@ -53,6 +53,10 @@ class Score:
     """`score.json`'s, in the recipe's order: the first one is what the others are compared with."""
     paired: dict[str, dict[str, float]]
     """Model → difference to the first model."""
+    steps: dict[str, dict[str, int]]
+    """Name of a training whose checkpoints were scored → model → step."""
+    best: str | None
+    """The model that was kept, where one was."""
     unscored: int
     """Problems left out because they could not be judged."""
     solved: Solved
@@ -218,6 +222,8 @@ def _score(folder: Path, facts: dict[str, Any], manifest: Manifest) -> Score:
         problems=manifest.data["config"]["problems"],
         models=measured["models"],
         paired={name: measured["paired"][f"{name}-{first}"] for name in others},
+        steps=measured.get("steps", {}),
+        best=measured.get("best"),
         unscored=len(unscored),
         solved=found,
         prompts=prompts(folder, facts, manifest, found.shown),

@@ -55,7 +55,7 @@ def render(report: Report, now: datetime) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    helpers = (axes, outcomes, outcome_parts, most_changed, panels, program, number, words)
+    helpers = (axes, along_training, outcomes, outcome_parts, most_changed, panels, program, number, words)
     environment.globals |= {"charts": charts, **{helper.__name__: helper for helper in helpers}}
     flows = [flow(stage) for stage in report.stages if stage.state != "not run"]
     longest = max((entry.kept + sum(entry.dropped.values()) for entry in flows), default=0)
@@ -119,6 +119,14 @@ def outcomes(score: Score) -> list[str]:
 def outcome_parts(model: dict[str, Any], seen: Sequence[str]) -> list[tuple[str, str, int]]:
     """A model's outcomes as parts of a bar."""
     return [(name, words(name), model["outcomes"].get(name, 0)) for name in seen]
+
+
+def along_training(score: Score) -> Series:
+    """pass@1 against steps of every training whose checkpoints were scored."""
+    return {
+        name: [(step, score.models[model]["pass@1"]) for model, step in models.items()]
+        for name, models in score.steps.items()
+    }
 
 
 def most_changed(score: Score) -> int:

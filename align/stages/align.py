@@ -6,20 +6,23 @@ from typing import Any
 from pydantic import field_validator, model_validator
 
 from ..config import bad_key
+from ..errors import StageError
 from ..io import read
-from ..recipe.stage import Context, Counts
+from ..recipe.stage import Context, Counts, File
 from ..schema import PreferencePair, RankedGroup
 from ..train.settings import Dpo, Loss, check_name
 from . import sft
 
-VERSION = 1
+VERSION = 2
 TRAINS = True
 OUTPUTS = ("model", "metrics.jsonl", "reference.jsonl", "checkpoints")
 
 
 class Config(sft.Config):
-    """Train on ranked responses: `data` holds groups (rrtf, rrhf) or pairs (dpo), all final text."""
+    """Train on ranked responses."""
 
+    data: File
+    """Ranked groups for rrtf and rrhf, pairs for dpo; all final text."""
     loss: Loss
     """What is trained for; also the reference, for dpo, is `model`."""
 
@@ -41,6 +44,8 @@ def run(config: Config, context: Context) -> Counts:
 
     kind: type[PreferencePair] | type[RankedGroup] = PreferencePair if isinstance(config.loss, Dpo) else RankedGroup
     rows: Sequence[PreferencePair | RankedGroup] = read(config.data, kind, config.columns)
+    if not rows:
+        raise StageError(f"stages.{context.name}: {config.data} holds no row to train on")
     entry = context.weights(config.model)
     return train(
         rows, entry, out=context.out, seed=context.seed, loss=config.loss, label=context.name, **config.options()

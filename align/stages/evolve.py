@@ -79,8 +79,6 @@ def run(config: Config, context: Context) -> Counts:
     write(context.out / "problems.jsonl", kept)
     write(context.out / "rejected.jsonl", evolved.rejected)
     reasons = dict(sorted(Counter(entry.reason for entry in evolved.rejected).items()))
-    for journal in context.out.glob(".round-*.jsonl"):
-        journal.unlink()
     return {
         "kept": len(kept),
         "seeds": len(seeds),

@@ -14,7 +14,7 @@ from ..rank.groups import Pairs, SftTarget
 from ..rank.unit_tests import ScoreScale
 from ..recipe.stage import UNKEYED, Context, Counts, File, Model
 from ..schema import Problem, Response, Role, Verdict
-from ..text.template import completion_text, render
+from ..text.template import TemplateName, completion_text, render
 
 VERSION = 1
 RUNS_PROGRAMS = True
@@ -46,7 +46,7 @@ class Config(Section):
     """The judge, where `by` names it."""
     roles: list[Role] | None = None
     """Rank only responses of these roles; all by default."""
-    template: str = "plain"
+    template: TemplateName = "plain"
     """Template of the final prompt and completion text."""
     mode: Literal["ours", "paper"] = "ours"
     """`paper` sets PanGu-Coder2's variant: levels 0 to 3, the teacher's answer as target and above equal students."""
@@ -62,7 +62,7 @@ class Config(Section):
     """Drop problems where the teacher fails."""
     pairs: Pairs = "all"
     """Which responses form pairs: all, or a teacher above a student."""
-    workers: Annotated[int | None, UNKEYED] = None
+    workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
     """Programs run at once."""
     timeout: float | None = Field(default=None, gt=0)
     """CPU seconds a program, where its problem has no limit."""
@@ -94,6 +94,8 @@ def run(config: Config, context: Context) -> Counts:
     if "judge" in config.by:
         raise BackendError(f"stages.{context.name}.by: ranking by a judge is not built yet: write `by: [unit_tests]`")
     problems = read(config.problems, Problem)
+    if not problems:
+        raise StageError(f"stages.{context.name}: {config.problems} holds no problem")
     responses = [r for r in read(config.responses, Response) if config.roles is None or r.role in config.roles]
     if not responses:
         raise StageError(f"stages.{context.name}: {config.responses} holds no response to rank")
@@ -149,7 +151,6 @@ def judge(config: Config, context: Context, problems: list[Problem], responses: 
         for response, found in zip(unknown, tests.judge(problems, unknown, measured), strict=True):
             known[response.id] = found
             bar.advance()
-    cache.unlink(missing_ok=True)
     return [known[response.id] for response in responses]
 
 

@@ -16,7 +16,7 @@ from ..io import read, write
 from ..models.entry import Weights
 from ..recipe.stage import Context, Counts, File, Model
 from ..schema import Problem, Response, Role, SftRow
-from ..text.template import completion_text, prompt_text, render, template
+from ..text.template import TemplateName, completion_text, prompt_text, render, template
 
 VERSION = 1
 OUTPUTS = ("responses.jsonl", "sft.jsonl")
@@ -67,7 +67,7 @@ class Config(Section):
     """Our field → the file's column, such as `{prompt: instruction}`."""
     sources: list[Source] = Field(alias="from", min_length=1)
     """Who answers, and how often."""
-    template: str | None = None
+    template: TemplateName | None = None
     """Template of final text: with it `sft.jsonl` is written. Students are prompted by it, or by `plain`."""
     limit: int | None = Field(default=None, gt=0)
     """Take only so many problems."""
@@ -75,13 +75,6 @@ class Config(Section):
     """Leave out the first problems."""
     batch_size: int = Field(default=256, gt=0)
     """Answers generated at once by weights run here."""
-
-    @field_validator("template")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        if name is not None:
-            template(name)
-        return name
 
 
 @dataclass(frozen=True)
@@ -92,6 +85,11 @@ class Asked:
     index: int
     """Ordinal among the model's samples for the problem."""
     request: Request
+
+
+def outputs(config: Config) -> tuple[str, ...]:
+    """What this configuration leaves."""
+    return OUTPUTS if config.template is not None else OUTPUTS[:1]
 
 
 def run(config: Config, context: Context) -> Counts:
@@ -111,8 +109,6 @@ def run(config: Config, context: Context) -> Counts:
     }
     if config.template is not None:
         found["sft_rows"] = write(context.out / "sft.jsonl", sft_rows(config.template, problems, responses))
-    for journal in context.out.glob(".replies-*.jsonl"):
-        journal.unlink()
     return found
 
 

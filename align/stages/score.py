@@ -1,10 +1,12 @@
 """Measure models: sample answers to held-out problems, run their tests, report pass@k with intervals."""
 
+from collections import defaultdict
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from ..config import Section
+from ..config import Section, bad_key
 from ..errors import StageError
 from ..execute import extract_code
 from ..generate import generator
@@ -12,26 +14,30 @@ from ..generate.answer import answer
 from ..generate.ask import derive_seed
 from ..generate.request import Request, Sampling
 from ..io import read, write, write_json
+from ..models.chain import copy_model
 from ..progress import progress
 from ..rank import UnitTests
-from ..recipe.stage import UNKEYED, Context, Counts, File, Model
+from ..recipe.stage import ALL, UNKEYED, Context, Counts, File, Models
 from ..schema import Problem, Response
 from ..score.compare import Answer, answer_of, compare
-from ..text.template import prompt_text, render
+from ..text.template import TemplateName, prompt_text, render
+from ..train.checkpoints import PREFIX, step_of
 
 VERSION = 1
 RUNS_PROGRAMS = True
-OUTPUTS = ("results.jsonl", "score.json")
+OUTPUTS = ("results.jsonl", "score.json", "model")
 
 
 class Config(Section):
     """Score models on problems."""
 
-    models: dict[str, Model] = Field(min_length=1)
-    """Name in the results → model."""
+    models: dict[Annotated[str, Field(pattern=r"^[\w.+-]+$")], Models] = Field(min_length=1)
+    """Name in the results → model. `$stage/checkpoints/*` is every step that a training kept, as `name@step`."""
     problems: File
     """Problems with tests; never any that were trained on."""
-    template: str = "plain"
+    keep_best: bool = False
+    """Leave the model with the highest pass@1 in `model/`, of equals the first; never on a benchmark."""
+    template: TemplateName = "plain"
     """Template of the final prompt text."""
     n: int = Field(default=1, gt=0)
     """Samples a problem."""
@@ -49,7 +55,7 @@ class Config(Section):
     """Score only the first problems."""
     batch_size: int = Field(default=256, gt=0)
     """Answers generated at once."""
-    workers: Annotated[int | None, UNKEYED] = None
+    workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
     """Programs run at once."""
     timeout: float | None = Field(default=None, gt=0)
     """CPU seconds a program, where its problem has no limit."""
@@ -64,6 +70,22 @@ class Config(Section):
             raise ValueError(f"n = {self.n} greedy samples are all the same: set a temperature, or n: 1")
         return self
 
+    @model_validator(mode="after")
+    def _choice_is_fair(self, info: ValidationInfo) -> "Config":
+        if not self.keep_best:
+            return self
+        if info.context is not None and info.context.is_benchmark(self.problems):
+            raise bad_key("keep_best", f"a model chosen on the benchmark {self.problems!r} cannot be measured on it")
+        for name, model in self.models.items():
+            if not model.startswith("$"):
+                raise bad_key("keep_best", f"the model {name!r} is no stage's: choose among $stage/… models")
+        return self
+
+
+def outputs(config: Config) -> tuple[str, ...]:
+    """What this configuration leaves."""
+    return OUTPUTS if config.keep_best else OUTPUTS[:2]
+
 
 def run(config: Config, context: Context) -> Counts:
     """Read problems; write one result a sample and the summary."""
@@ -71,14 +93,32 @@ def run(config: Config, context: Context) -> Counts:
     if not problems:
         raise StageError(f"stages.{context.name}: {config.problems} holds no problem")
     answers: dict[str, list[Answer]] = {}
-    for name, model in config.models.items():
+    models, steps = spelt_out(config.models)
+    for name, model in models.items():
         answers[name] = judge(config, context, name, problems, sample(config, context, name, model, problems))
     write(context.out / "results.jsonl", (row for rows in answers.values() for row in rows))
-    score = compare(answers, config.k, n=config.n, sampling=sampling(config))
+    score = compare(answers, config.k, n=config.n, sampling=sampling(config)) | {"steps": steps}
+    found: Counts = {"problems": len(problems)}
+    if config.keep_best:
+        # max takes the first of equals
+        score["best"] = found["best"] = max(models, key=lambda name: score["models"][name]["pass@1"])
+        copy_model(Path(models[score["best"]]), context.out / "model")
     write_json(context.out / "score.json", score)
-    for journal in context.out.glob(".*.jsonl"):
-        journal.unlink()
-    return {"problems": len(problems), **{name: found.get("pass@1", 0.0) for name, found in score["models"].items()}}
+    return found | {name: measured["pass@1"] for name, measured in score["models"].items()}
+
+
+def spelt_out(models: dict[str, str]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """The models with each `…/checkpoints/*` as `name@step` in order; and of each such name, model → step."""
+    found: dict[str, str] = {}
+    steps: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, model in models.items():
+        if not model.endswith(ALL):
+            found[name] = model
+            continue
+        for folder in sorted(Path(model).parent.glob(f"{PREFIX}*"), key=step_of):
+            found[f"{name}@{step_of(folder)}"] = str(folder)
+            steps[name][f"{name}@{step_of(folder)}"] = step_of(folder)
+    return found, dict(steps)
 
 
 def sampling(config: Config) -> Sampling:

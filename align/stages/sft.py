@@ -5,13 +5,14 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from ..config import Section, bad_key
+from ..errors import StageError
 from ..io import read
 from ..models.lora import Lora
 from ..recipe.stage import UNKEYED, Context, Counts, File, Model
 from ..schema import SftRow
 from ..train.arguments import check_arguments
 
-VERSION = 1
+VERSION = 2
 TRAINS = True
 OUTPUTS = ("model", "metrics.jsonl", "checkpoints")
 
@@ -73,5 +74,7 @@ def run(config: Config, context: Context) -> Counts:
     from ..train.run import train
 
     rows = read(config.data, SftRow, config.columns)
+    if not rows:
+        raise StageError(f"stages.{context.name}: {config.data} holds no row to train on")
     entry = context.weights(config.model)
     return train(rows, entry, out=context.out, seed=context.seed, loss=None, label=context.name, **config.options())

@@ -57,8 +57,6 @@ def run(config: Config, context: Context) -> Counts:
     reasons = dict(sorted(Counter(entry.reason for entry in found.rejected).items()))
     if not found.kept:
         raise StageError(f"stages.{context.name}: no problem has tests: {reasons}")
-    for journal in context.out.glob(".tests-*.jsonl"):
-        journal.unlink()
     return {"kept": len(found.kept), "native": found.native, "rejected": reasons}
 
 

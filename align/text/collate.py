@@ -2,7 +2,7 @@
 
 An optimizer step is `global_batch_size` groups, fixed by the seed before any split over ranks, micro-batches or
 accumulation; every micro-batch carries the denominators of its whole step. So losses and gradients do not depend on
-how a step is cut (PITFALLS 9). Shape suffixes: R responses of a micro-batch, N their tokens, T padded length, G groups.
+how a step is cut. Shape suffixes: R responses of a micro-batch, N their tokens, T padded length, G groups.
 
 `_plain_rows` repeats the prompt before each response and pads on the right; another layout only has to give the same
 keys, with `predict_N` pointing into its own rows.

@@ -1,7 +1,7 @@
 """The one tokenisation of prompt and response, shared by sampling, training and evaluation. Judges no text.
 
 A row is the prompt's ids followed by the response's ids, tokenised apart: the ids at the seam are the same whether
-a model wrote the response or is trained on it (PITFALLS 6). Nothing is truncated here or anywhere else.
+a model wrote the response or is trained on it. Nothing is truncated here or anywhere else.
 """
 
 from transformers import PreTrainedTokenizerBase

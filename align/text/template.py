@@ -7,16 +7,19 @@ by `align.generate.hf`. Trainers add EOS to what stands here, and nothing else. 
 import ast
 import inspect
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import ConfigError, DataError, suggest
 from ..schema import Problem, content_id
+
+TemplateName = Literal["plain", "raw", "pangu-coder2", "humaneval", "alpaca", "bloomz"]
 
 
 @dataclass(frozen=True)
 class Template:
     """How one family of models is prompted."""
 
-    name: str
+    name: TemplateName
     prompt: str
     """Python format over `prompt`, or over `docstring` and `head` where `docstring_first`."""
     completion: str | None = "{code}"

@@ -1,6 +1,6 @@
 """Rows of text to prompt groups of ids, and groups to a data set of micro-batches. Reads no files.
 
-A row that would have to be cut is dropped and counted, by reason; nothing is ever truncated (PITFALLS 8).
+A row that would have to be cut is dropped and counted, by reason; nothing is ever truncated.
 """
 
 from collections import Counter

@@ -51,7 +51,7 @@ def objective(loss: Rrtf | Rrhf | Dpo | None) -> Objective:
 
 
 def check_start(loss: Dpo, step: Step, batch: GroupBatch) -> None:
-    """Before the first update the policy is its reference: DPO's loss is ln 2 (METHODS §2).
+    """Before the first update the policy is its reference: DPO's loss is ln 2.
 
     Raises:
         StageError: it is not, so the two do not see the same weights, tokens or dropout.

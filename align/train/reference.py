@@ -2,7 +2,7 @@
 
 `reference.jsonl`: the first line says of what (hash of the weights, adapters, type), every other one holds a response's
 log-probabilities under the hash of its token ids. Ranks compute their shares and meet through files, not in a
-collective, so that a long computation trips no watchdog (PITFALLS 19, 20).
+collective, so that a long computation trips no watchdog.
 """
 
 import hashlib

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import set_seed
 
 from ..errors import ConfigError, DataError
 from ..models.entry import Weights
@@ -14,6 +15,7 @@ from ..models.lora import Lora
 from ..progress import progress
 from ..text.collate import plan_batches
 from ..text.encode import Encoder
+from . import checkpoints
 from .data import Encoded, MicroBatches, Row, encode_rows
 from .objective import objective
 from .policy import Policy
@@ -21,8 +23,6 @@ from .reference import reference_logprobs
 from .save import check_reload, probe, save_policy
 from .settings import Dpo, Rrhf, Rrtf
 from .trainer import AlignTrainer, training_arguments
-
-KEPT_CHECKPOINTS = 2
 
 
 def train(
@@ -42,7 +42,7 @@ def train(
 ) -> dict[str, Any]:
     """Train on every rank; rank 0 leaves `model/`, `metrics.jsonl`, `timings.jsonl` and `checkpoints/` in `out`.
 
-    An interrupted run goes on from its last whole checkpoint and ends with the same bytes.
+    An interrupted run goes on from its last saved step, by what `.resume/` holds, and ends with the same bytes.
 
     Args:
         rows: SFT rows, ranked groups, or preference pairs, as the loss needs.
@@ -65,6 +65,8 @@ def train(
         DataError: no row is left.
         ConfigError, BackendError, StageError: as the parts raise them.
     """
+    # new adapters start at random, before Trainer seeds
+    set_seed(seed)
     model, tokenizer = load_policy(entry, lora, disable_dropout=disable_dropout)
     encoder = Encoder(tokenizer)
     encoded = _encode(rows, encoder, model, max_length, teacher_target=isinstance(loss, Rrtf) and loss.mode == "paper")
@@ -78,7 +80,7 @@ def train(
         max_steps=args.get("max_steps"),
     )
     arguments = training_arguments(
-        args, out=out / "checkpoints", seed=seed, accumulation=plan.accumulation, steps=len(plan.steps)
+        args, out=out / checkpoints.STATES, seed=seed, accumulation=plan.accumulation, steps=len(plan.steps)
     )
     with progress(label, len(plan.steps)) as bar:
         trainer = AlignTrainer(
@@ -88,11 +90,13 @@ def train(
             objective(loss),
             out=out,
             bar=bar,
-            keep=args.get("save_total_limit", KEPT_CHECKPOINTS),
+            save_model=lambda folder, weights: save_policy(model, tokenizer, entry, folder, weights),
+            keep=args.get("save_total_limit"),
             preference=loss if isinstance(loss, Dpo) else None,
         )
         if isinstance(loss, Dpo) and lora is None:
             _add_reference(trainer, out / "reference.jsonl")
+        bar.skip(checkpoints.step_of(trainer.resume) if trainer.resume else 0)
         trainer.train(resume_from_checkpoint=str(trainer.resume) if trainer.resume else None)
     trainer.close()
     _save(trainer, tokenizer, entry, out / "model")

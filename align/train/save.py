@@ -1,12 +1,14 @@
-"""Save a trained policy as a model's folder, and prove that the folder loads as what was trained (PITFALLS 10)."""
+"""Save a trained policy as a model's folder, and prove that the folder loads as what was trained."""
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -19,6 +21,25 @@ from .policy import Policy
 
 RELOAD_TOLERANCE = 1e-6
 """Largest difference of a log-probability, relative to the largest one."""
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """One line where a folder cannot be written, as on a full disk.
+
+    Raises:
+        StageError: it cannot.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        if isinstance(error, RuntimeError):
+            # torch.save has no type of its own for this, only its writer's source file in the message
+            if "inline_container" not in reason and "PytorchStreamWriter" not in reason:
+                raise
+            reason = "the disk took part of a file"
+        raise StageError(f"{folder}: cannot be written ({reason}): make room and run again") from None
 
 
 def save_policy(
@@ -37,17 +58,18 @@ def save_policy(
         folder: the new model's.
         state_dict: the gathered weights, where the model's own are sharded.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(model, PeftModel):
-        commit = getattr(model.config, "_commit_hash", None)
-        base = write_base(folder, entry, None if entry.is_local else commit)
-        model.peft_config["default"].base_model_name_or_path = base.model_name_or_path
-        model.save_pretrained(str(folder), state_dict=state_dict, save_embedding_layers=False)
-        # peft's generated card says nothing that is true of a chain
-        (folder / "README.md").unlink(missing_ok=True)
-    else:
-        model.save_pretrained(folder, state_dict=state_dict)
-    tokenizer.save_pretrained(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(model, PeftModel):
+            commit = getattr(model.config, "_commit_hash", None)
+            base = write_base(folder, entry, None if entry.is_local else commit)
+            model.peft_config["default"].base_model_name_or_path = base.model_name_or_path
+            model.save_pretrained(str(folder), state_dict=state_dict, save_embedding_layers=False)
+            # peft's generated card says nothing that is true of a chain
+            (folder / "README.md").unlink(missing_ok=True)
+        else:
+            model.save_pretrained(folder, state_dict=state_dict)
+        tokenizer.save_pretrained(folder)
 
 
 def probe(vocab_size: int) -> GroupBatch:

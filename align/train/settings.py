@@ -9,7 +9,7 @@ from ..errors import suggest
 
 
 class Rrtf(Section):
-    """RRTF, PanGu-Coder2's ranking loss (METHODS §1)."""
+    """RRTF, PanGu-Coder2's ranking loss (arXiv 2307.14936)."""
 
     name: Literal["rrtf"]
     """This loss."""
@@ -29,7 +29,7 @@ class Rrtf(Section):
 
 
 class Rrhf(Section):
-    """RRHF: RRTF with every pair of weight 1 (METHODS §2)."""
+    """RRHF: RRTF with every pair of weight 1 (arXiv 2304.05302)."""
 
     name: Literal["rrhf"]
     """This loss."""
@@ -40,7 +40,7 @@ class Rrhf(Section):
 
 
 class Dpo(Section):
-    """DPO and its relatives on pairs (METHODS §2). Keys are trl's own."""
+    """DPO (arXiv 2305.18290) and its relatives on pairs. Keys are trl's own."""
 
     name: Literal["dpo"]
     """This loss."""
@@ -71,6 +71,6 @@ def check_name(section: Any) -> Any:
         name = section.get("name")
         if name is None:
             raise bad_key("name", f"missing: one of {', '.join(LOSSES)}")
-        if name not in LOSSES:
+        if not isinstance(name, str) or name not in LOSSES:
             raise bad_key("name", f"no loss {name!r}: {suggest(str(name), LOSSES)}")
     return section

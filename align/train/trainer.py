@@ -7,7 +7,7 @@ average is summed here: by `loss_is_scaled_for_ga` over accumulation, by the fac
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ..errors import ConfigError, StageError
@@ -27,6 +28,7 @@ from .arguments import DEFAULTS
 from .data import MicroBatches, only_item
 from .objective import Figure, Objective, Step, check_start
 from .policy import Policy
+from .save import writing
 from .settings import Dpo
 
 WEIGHTS, METER = "policy.safetensors", "meter.json"
@@ -51,7 +53,7 @@ def training_arguments(
     # precision changes results, so the recipe decides it (it is in the stage's key), not the launcher's file
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if given.get("bf16") else "fp16" if given.get("fp16") else "no"
     try:
-        return TrainingArguments(
+        arguments = TrainingArguments(
             output_dir=str(out),
             max_steps=steps,
             per_device_train_batch_size=1,
@@ -66,8 +68,12 @@ def training_arguments(
             seed=seed,
             **given,
         )
-    except (ValueError, TypeError, ImportError) as error:
+        for callback in get_reporting_integration_callbacks(arguments.report_to):  # type: ignore[no-untyped-call]
+            # Trainer makes its own; this one tells whether it can
+            callback()
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
         raise ConfigError(f"args: {str(error).strip().splitlines()[0]}") from None
+    return arguments
 
 
 class AlignTrainer(Trainer):
@@ -78,9 +84,10 @@ class AlignTrainer(Trainer):
         args: as `training_arguments` gives them.
         data: the planned micro-batches.
         objective: what they are trained for.
-        out: the stage's folder, for `metrics.jsonl` and `timings.jsonl`.
+        out: the stage's folder, for `metrics.jsonl`, `timings.jsonl` and `checkpoints/`.
         bar: advanced at every optimizer step.
-        keep: checkpoints to keep.
+        save_model: writes a model's folder from the weights under training, by their names in the model.
+        keep: models to keep along the way; None keeps all.
         preference: the section of a preference loss, whose start is checked.
     """
 
@@ -95,13 +102,15 @@ class AlignTrainer(Trainer):
         *,
         out: Path,
         bar: Bar,
-        keep: int,
+        save_model: Callable[[Path, dict[str, Tensor]], None],
+        keep: int | None,
         preference: Dpo | None = None,
     ) -> None:
         super().__init__(policy, args, data_collator=only_item, train_dataset=data, callbacks=[_Advance(bar)])
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self.policy, self.data, self.preference, self.keep = policy, data, preference, keep
+        self.policy, self.data, self.preference = policy, data, preference
+        self.models, self.save_model_folder, self.keep = out / checkpoints.MODELS, save_model, keep
         self.objective: Objective = objective
         self.meter = Meter()
         self.resume = checkpoints.last_whole(Path(str(args.output_dir)))
@@ -161,14 +170,20 @@ class AlignTrainer(Trainer):
         return SequentialSampler(self.data)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
         folder = Path(str(self.args.output_dir)) / f"{checkpoints.PREFIX}{self.state.global_step}"
+        with writing(folder):
+            super()._save_checkpoint(model, trial)
         state = self.meter.state(self.accelerator)
         if self.is_world_process_zero():
             (folder / METER).write_text(json.dumps(state), encoding="utf-8")
+            # before the state counts: what goes on from it has this model already
+            weights = {name.removeprefix("model."): value for name, value in load_file(folder / WEIGHTS).items()}
+            checkpoints.publish(
+                self.models / folder.name, lambda path: self.save_model_folder(path, weights), self.keep
+            )
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
-            checkpoints.finish(folder, self.keep)
+            checkpoints.finish(folder)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """What is trained, and nothing else; tied weights once."""

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from align.errors import BackendError, ConfigError, DataError
+from align.models.chain import copy_model
 from align.models.entry import Weights
 from align.models.load import load_model, load_policy
 from align.models.lora import Lora
@@ -72,6 +73,19 @@ def test_a_chain_moves_together_with_its_runs(tiny, tmp_path):
     expected = train_on(runs / "init-1" / "model", runs / "sft-1" / "model", Lora(r=4))
     runs.rename(tmp_path / "moved")
     assert torch.equal(logits(load_model(entry(tmp_path / "moved" / "sft-1" / "model"))[0]), expected)
+
+
+def test_a_copied_adapter_stands_on_the_same_base_and_moves_along(tiny, tmp_path):
+    runs = tmp_path / "runs"
+    for stage in ("init-1", "sft-1", "pick-1"):
+        (runs / stage).mkdir(parents=True)
+        (runs / stage / "stage.json").write_text("{}")
+    shutil.copytree(tiny, runs / "init-1" / "checkpoints" / "checkpoint-5")
+    source = runs / "sft-1" / "checkpoints" / "checkpoint-10"
+    expected = train_on(runs / "init-1" / "checkpoints" / "checkpoint-5", source, Lora(r=4))
+    copy_model(source, runs / "pick-1" / "model")
+    runs.rename(tmp_path / "moved")
+    assert torch.equal(logits(load_model(entry(tmp_path / "moved" / "pick-1" / "model"))[0]), expected)
 
 
 def test_a_base_that_was_exchanged_is_refused(tiny, tmp_path):

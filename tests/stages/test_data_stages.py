@@ -27,6 +27,11 @@ def run(module: Any, out: Path, config: dict[str, Any], seed: int = 0) -> Counts
     return found
 
 
+def left(folder: Path) -> set[str]:
+    """What a stage leaves: the run removes its hidden files once it is done."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def seeds(folder: Path, count: int = 40) -> str:
     path = folder / "seeds.jsonl"
     write(path, read(FOLDER / "seeds.jsonl", Problem)[:count])
@@ -54,7 +59,7 @@ def test_problems_evolve_are_cleaned_and_get_tests(tmp_path: Path) -> None:
     for stage in ("evolve", "clean", "tests"):
         rejected = read(tmp_path / stage / "rejected.jsonl", Rejected)
         assert all(entry.reason for entry in rejected)
-        assert {path.name for path in (tmp_path / stage).iterdir()} == {"problems.jsonl", "rejected.jsonl"}
+        assert left(tmp_path / stage) == {"problems.jsonl", "rejected.jsonl"}
 
 
 def test_evolve_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +120,7 @@ def test_sft_rows_are_final_text_of_the_programs(tmp_path: Path) -> None:
 
 def test_without_a_template_no_sft_rows_are_written(tmp_path: Path) -> None:
     run(sample, tmp_path / "s", {"problems": with_tests(tmp_path), "from": [{"model": "noisy"}]})
-    assert {path.name for path in (tmp_path / "s").iterdir()} == {"responses.jsonl"}
+    assert left(tmp_path / "s") == {"responses.jsonl"}
 
 
 def test_the_model_of_a_response_is_a_name_never_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

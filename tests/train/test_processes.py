@@ -1,4 +1,4 @@
-"""Two real processes over gloo: PERFORMANCE.md's way, since `accelerate launch --cpu` silently runs one."""
+"""Two real processes over gloo, started by hand: `accelerate launch --cpu` silently runs one."""
 
 import json
 import subprocess
