@@ -215,8 +215,8 @@ def _score(folder: Path, facts: dict[str, Any], manifest: Manifest) -> Score:
     measured = json.loads((manifest.folder / "score.json").read_text(encoding="utf-8"))
     answers = [Answer.model_validate(row) for _, row in rows(manifest.folder / "results.jsonl")]
     first, *others = measured["models"]
-    unscored = set(measured["unscored"])
-    found = solved(list(measured["models"]), [row for row in answers if row.problem_id not in unscored])
+    unscored, compared = set(measured["unscored"]), _compared(measured)
+    found = solved(compared, [row for row in answers if row.problem_id not in unscored and row.model in compared])
     return Score(
         stage=manifest.data["name"],
         problems=manifest.data["config"]["problems"],
@@ -228,6 +228,15 @@ def _score(folder: Path, facts: dict[str, Any], manifest: Manifest) -> Score:
         solved=found,
         prompts=prompts(folder, facts, manifest, found.shown),
     )
+
+
+def _compared(measured: dict[str, Any]) -> list[str]:
+    """The models whose solved problems are compared: of the checkpoints of a training the best one only."""
+    models = list(measured["models"])
+    for steps in measured.get("steps", {}).values():
+        best = max(steps, key=lambda name: measured["models"][name]["pass@1"])
+        models = [name for name in models if name not in steps or name == best]
+    return models
 
 
 def _versions(manifests: list[Manifest]) -> dict[str, list[str]]:

@@ -172,6 +172,29 @@ Recipe.load("recipes/toy.yaml").run()
     assert "does not see rank 0's" in lonely.stderr.read()
 
 
+def test_a_rank_ends_with_the_launcher_though_it_has_a_session_of_its_own():
+    rank = """
+import time
+from align.recipe import launch
+launch.end_with_parent()
+print("up", flush=True)
+time.sleep(99)
+"""
+    launcher = f"""
+import subprocess, sys
+rank = subprocess.Popen([sys.executable, "-c", {rank!r}], start_new_session=True)
+print(rank.pid, flush=True)
+rank.wait()
+"""
+    process = subprocess.Popen([sys.executable, "-c", launcher], stdout=subprocess.PIPE, text=True)
+    told = {process.stdout.readline().strip(), process.stdout.readline().strip()}
+    assert "up" in told
+    process.kill()
+    process.wait()
+    # the pipe's end: nobody is left to write to it
+    assert process.stdout.read() == ""
+
+
 def test_prune_keeps_what_another_run_refers_to(toys):
     first = toys().run()
     second = toys(name="other").run()

@@ -63,12 +63,14 @@ class Run:
         known = {"recipe": "recipes/toy.yaml", "run": "toy", "seed": 7, "overrides": ["seed=7"]}
         workspace.record(stage, folder, {**known, "order": list(self.order)})
 
-    def score(self, answers: Mapping[str, Sequence[Answer]], problems: Path, k: Sequence[int] = (1,)) -> None:
-        """Add a score stage that is done."""
+    def score(
+        self, answers: Mapping[str, Sequence[Answer]], problems: Path, k: Sequence[int] = (1,), **more: Any
+    ) -> None:
+        """Add a score stage that is done; `more` is what else its `score.json` says."""
         folder = self.begin("score")
         n = 1 + max(row.sample_index for rows in answers.values() for row in rows)
         write(folder / "results.jsonl", [row for rows in answers.values() for row in rows])
-        write_json(folder / "score.json", compare(answers, k, n=n, sampling=Sampling(temperature=0.5)))
+        write_json(folder / "score.json", compare(answers, k, n=n, sampling=Sampling(temperature=0.5)) | more)
         config = {"problems": str(problems), "models": dict.fromkeys(answers, "$rrtf/model")}
         self.finish("score", "score", {"problems": 2}, config, {"problems": sha256_file(problems)})
 

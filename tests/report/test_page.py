@@ -116,6 +116,26 @@ def test_several_samples_a_problem_show_every_k(trained, tmp_path, problems):
     assert "more than half of the samples" in text
 
 
+def test_checkpoints_are_drawn_against_steps_and_only_the_best_is_compared(trained, tmp_path, problems):
+    write(tmp_path / "heldout.jsonl", problems)
+    solved = {"sft": 1, "rrtf@25": 2, "rrtf@50": 4, "rrtf@75": 3}
+    trained.score(
+        {
+            name: [sample(name, problem.id, n < good) for n, problem in enumerate(problems)]
+            for name, good in solved.items()
+        },
+        tmp_path / "heldout.jsonl",
+        steps={"rrtf": {"rrtf@25": 25, "rrtf@50": 50, "rrtf@75": 75}},
+        best="rrtf@50",
+    )
+    text = page(trained).text
+    assert "Along training pass@1 against optimizer steps; kept: rrtf@50" in text
+    compared = text[text.index("Fixed and broken against sft") :]
+    assert "rrtf@50" in compared
+    assert "rrtf@25" not in compared
+    assert "rrtf@75" not in compared
+
+
 def test_one_model_alone_has_no_differences(trained, tmp_path, problems):
     write(tmp_path / "heldout.jsonl", problems)
     trained.score({"rrtf": [sample("rrtf", problem.id, True) for problem in problems]}, tmp_path / "heldout.jsonl")

@@ -1,4 +1,4 @@
-"""A trl trainer and the recipe that does the same: the same losses and weights, by the tables of recipes/README.md.
+"""A trl trainer and the recipe that does the same: the same losses and weights, by the tables of recipes/trl.md.
 
 The rows of the tables are what is run: their left side is evaluated as Python, their right side read as a stage.
 """
@@ -26,7 +26,7 @@ from .conftest import PAIRS, SFT
 
 datasets, peft, trl = pytest.importorskip("datasets"), pytest.importorskip("peft"), pytest.importorskip("trl")
 
-SECTION = (Path(__file__).parents[2] / "recipes" / "README.md").read_text().split("\n## Your trl run")[1]
+SECTION = (Path(__file__).parents[2] / "recipes" / "trl.md").read_text()
 SAME, APART, KEYS = (
     [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
     for table in re.findall(r"(?:^\|.*\n)+", SECTION, re.MULTILINE)
