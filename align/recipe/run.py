@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..errors import BackendError, ConfigError, StageError, suggest
+from ..errors import AlignError, BackendError, ConfigError, StageError, suggest
 from ..models.entry import AnyEntry, Offline, Weights
 from ..schema import SCHEMA_VERSION
 from . import launch
@@ -23,7 +23,7 @@ from .closing import say_cached, say_done
 from .plan import Step, is_reference, plan_step, references, resolve
 from .recipe import Recipe, Stage, marked
 from .stage import Context, Counts
-from .workspace import MARKER, Manifest, Workspace
+from .workspace import MARKER, STOPPED, Manifest, Workspace
 
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes", "numpy", "pydantic")
 
@@ -116,8 +116,19 @@ class _Run:
         folder = self.workspace.folder / f"{stage.name}-{key[:12]}"
         _set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / STOPPED).unlink(missing_ok=True)
         self.leader.announce(stage.name, "run", folder)
         self._tell()
+        try:
+            return self._work(step, folder)
+        except AlignError as error:
+            with contextlib.suppress(OSError):
+                (folder / STOPPED).write_text(str(error), encoding="utf-8")
+            raise
+
+    def _work(self, step: Step, folder: Path) -> Manifest:
+        stage, key = step.stage, step.key
+        assert key is not None
         started = time.monotonic()
         if stage.trains and stage.config.launch is not None and not launch.is_launched():  # type: ignore[attr-defined]
             return self._spawn(stage, folder, key)

@@ -19,6 +19,8 @@ from ..io import sha256_file, write_json
 from ..schema import canonical_json
 
 MARKER = "stage.json"
+STOPPED = ".stopped"
+"""Why a stage failed, in its folder, until it is begun again."""
 MEASURED = frozenset({"timings.jsonl", MARKER})
 """Files that differ between equal runs; not part of a stage's content."""
 LONGEST = 200

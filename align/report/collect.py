@@ -1,27 +1,31 @@
 """What a run's folder tells at this moment: its state, its stages, their curves and scores. Draws and runs nothing.
 
 A run may be going on, or have stopped in a stage: what is not there yet is left out, a line that is being written is
-ignored. Why a stage stopped is not kept on disk, so a failure and an interruption look the same here.
+ignored.
 """
 
 import contextlib
 import fcntl
 import json
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..io import rows
 from ..recipe.plan import is_reference
+from ..recipe.recipe import run_name
 from ..recipe.summary import summary
-from ..recipe.workspace import MARKER, Manifest, Workspace
+from ..recipe.workspace import MARKER, STOPPED, Manifest, Workspace
 from ..score.compare import Answer
 from .prompts import prompts
 from .solved import Solved, solved
 
+ACTIVE = ("running", "stopped", "failed")
+"""States of the stage that a run is at."""
 Point = dict[str, float]
 """One line of `metrics.jsonl`: `step`, and what was logged at it."""
 
@@ -31,8 +35,13 @@ class StageReport:
     """One stage, as far as it has come."""
 
     name: str
-    state: Literal["done", "changed", "running", "stopped", "not run"]
-    """`changed`: done, but its files are not those it left. `stopped`: it failed or was interrupted."""
+    state: str
+    """`done`, `changed`, `running`, `stopped`, `failed` or `not run`.
+
+    `changed`: done, but its files are not those it left. `stopped`: it was interrupted.
+    """
+    why: str | None = None
+    """The error of a stage that failed."""
     kind: str | None = None
     key: str | None = None
     seconds: float | None = None
@@ -72,7 +81,8 @@ class Report:
     recipe: str
     seed: int
     overrides: list[str]
-    state: Literal["finished", "running", "stopped", "unfinished"]
+    state: str
+    """`finished`, `running`, `stopped`, `failed` or `unfinished`."""
     stages: list[StageReport]
     scores: list[Score]
     versions: dict[str, list[str]]
@@ -82,7 +92,13 @@ class Report:
     @property
     def active(self) -> StageReport | None:
         """The stage that runs, or in which the run stopped."""
-        return next((stage for stage in self.stages if stage.state in ("running", "stopped")), None)
+        return next((stage for stage in self.stages if stage.state in ACTIVE), None)
+
+    @property
+    def command(self) -> str:
+        """What runs it, or goes on with it."""
+        named = [] if self.run == run_name(Path(self.recipe)) else ["--run", self.run]
+        return shlex.join(["align", "run", self.recipe, *self.overrides, *named])
 
     @property
     def done(self) -> int:
@@ -114,6 +130,7 @@ def collect(folder: Path) -> Report:
     active = _active(folder, manifests)
     stages = [_stage(folder, stage, manifests[stage["name"]], active, held) for stage in found["stages"]]
     finished = all(stage.state in ("done", "changed") for stage in stages)
+    begun = next((stage.state for stage in stages if stage.state in ACTIVE), None)
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     done = [manifest for manifest in manifests.values() if manifest]
     return Report(
@@ -121,7 +138,7 @@ def collect(folder: Path) -> Report:
         recipe=found["recipe"],
         seed=found["seed"],
         overrides=list(facts["overrides"]),
-        state="running" if held else "stopped" if active else "finished" if finished else "unfinished",
+        state="running" if held else begun or ("finished" if finished else "unfinished"),
         stages=stages,
         scores=[_score(folder, facts, manifest) for manifest in done if is_scored(manifest)],
         versions=_versions(done),
@@ -176,7 +193,9 @@ def _stage(
     name = facts["name"]
     if active is not None and active.name.rpartition("-")[0] == name:
         key = active.name.rpartition("-")[2]
-        return StageReport(name, "running" if held else "stopped", key=key, metrics=_metrics(active))
+        why = None if held else _why(active)
+        state = "running" if held else "failed" if why else "stopped"
+        return StageReport(name, state, why, key=key, metrics=_metrics(active))
     if manifest is None:
         return StageReport(name, "not run")
     return StageReport(
@@ -189,6 +208,13 @@ def _stage(
         reads=[stage for stage in dict.fromkeys(_references(manifest.data["config"])) if (folder / stage).is_symlink()],
         metrics=_metrics(folder / name),
     )
+
+
+def _why(folder: Path) -> str | None:
+    try:
+        return (folder / STOPPED).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
 
 
 def _references(value: Any) -> Iterator[str]:

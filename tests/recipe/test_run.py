@@ -89,6 +89,8 @@ def test_a_failed_stage_leaves_no_marker_and_is_continued(toys):
     assert (folder / "double" / "stage.json").exists()
     assert not list(folder.glob("again-*/stage.json"))
     assert states(toys("stages.again.fail=true"))["again"] == "to be continued"
+    (unfinished,) = folder.glob("again-*/.stopped")
+    assert "asked to fail" in unfinished.read_text()
 
 
 def test_only_from_and_force(toys):

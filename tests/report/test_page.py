@@ -156,8 +156,15 @@ def test_a_run_that_stopped_names_the_stage_and_the_command_that_goes_on(trained
     trained.begin("score")
     text = page(trained).text
     assert "toy stopped" in text
-    assert "Stopped in score" in text
-    assert "align run recipes/toy.yaml seed=7" in text
+    assert "Interrupted in score" in text
+    assert "align run recipes/toy.yaml seed=7 goes on" in text
+
+
+def test_a_run_that_failed_says_why(trained):
+    (trained.begin("score") / ".stopped").write_text("the loss is <nan>")
+    text = page(trained).text
+    assert "toy failed" in text
+    assert "Failed in score : the loss is <nan>." in text
 
 
 def test_a_running_page_reloads_itself_and_a_finished_one_does_not(finished):
