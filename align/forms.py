@@ -109,7 +109,7 @@ def _problem(row: Row) -> Row:
 
 def _own_columns(row: Row, fields: Row, used: set[str], source: str) -> Row:
     known = Problem.model_fields
-    ours = {key: value for key, value in row.items() if key in known and key not in used}
+    ours = {key: value for key, value in row.items() if key in known and key not in used and value is not None}
     rest = {key: value for key, value in row.items() if key not in known and key not in used}
     for key in rest:
         if close := difflib.get_close_matches(key, known, n=1, cutoff=0.85):

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from .errors import BackendError, DataError
-from .forms import adapt
+from .forms import FORMS, adapt
 from .schema import Record
 
 R = TypeVar("R", bound=Record)
@@ -58,13 +58,18 @@ def read(path: str | Path, kind: type[R], columns: Mapping[str, str] | None = No
 
 def scan(path: str | Path, kind: type[R], columns: Mapping[str, str] | None = None) -> Iterator[tuple[str, R]]:
     """Like `read`, one record at a time with its place (`file:line`)."""
+    seen: set[str] = set()
     for where, row in rows(path):
+        seen |= row.keys()
         try:
-            yield where, kind.model_validate(adapt(kind, _rename(row, columns, where)))
+            yield where, kind.model_validate(adapt(kind, _renamed(row, columns or {})))
         except ValidationError as error:
-            raise DataError(f"{where}: {explain(error)}") from None
+            raise DataError(f"{where}: {_lacks(error, kind, row, columns or {}) or explain(error)}") from None
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
+    for theirs in (columns or {}).values():
+        if seen and theirs not in seen:
+            raise DataError(f"{path}: no row has a column {theirs!r} (columns: {', '.join(seen)}): mend `columns:`")
 
 
 def rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -315,16 +320,22 @@ def _object(where: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     yield where, value
 
 
-def _rename(row: dict[str, Any], columns: Mapping[str, str] | None, where: str) -> dict[str, Any]:
-    if not columns:
-        return row
-    renamed = dict(row)
-    for ours, theirs in columns.items():
-        if theirs not in row:
-            raise DataError(f"{where}: no column {theirs!r} (columns: {', '.join(row)}); mend `columns:`")
-        renamed.pop(theirs, None)
-        renamed[ours] = row[theirs]
-    return renamed
+def _renamed(row: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """The row under our names; a mapped column may be absent or null where the row has none."""
+    mapped = {ours: row[theirs] for ours, theirs in columns.items() if row.get(theirs) is not None}
+    return {name: value for name, value in row.items() if name not in columns.values()} | mapped
+
+
+def _lacks(error: ValidationError, kind: type[Record], row: dict[str, Any], columns: Mapping[str, str]) -> str | None:
+    """What to say where the first fault is that a row lacks a field."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if len(first["loc"]) == 1 else ""
+    if first["type"] != "missing" or not name:
+        return None
+    found = f"(columns: {', '.join(row)})"
+    if name in columns:
+        return f"no column {columns[name]!r} {found}: mend `columns:`"
+    return f"{name}: missing {found}: add it" + (", or name its column in `columns:`" if kind in FORMS else "")
 
 
 def parse_hub(address: str) -> tuple[str, str | None, str]:

@@ -32,7 +32,9 @@ def isolation_level(requested: str = "auto") -> Isolation:
 
 def why() -> str:
     """Why the level is what it is, in one line."""
-    return f"programs run under your user, with resource limits only; the jail is not built yet; to accept that, {CURE}"
+    return (
+        f"programs run under your user, with resource limits only; the sandbox is not built yet; to accept that, {CURE}"
+    )
 
 
 def warn_once(requested: str) -> None:

@@ -101,7 +101,10 @@ def problem_of(response: Response, index: Mapping[str, Problem]) -> Problem:
         )
     if not problem.tests:
         name = response.problem_id
-        raise DataError(f"problem {name!r} has no tests to judge response {response.id} by: run a tests stage")
+        raise DataError(
+            f"problem {name!r} has no tests to judge response {response.id} by: "
+            "a tests stage writes some, or leaves it out"
+        )
     return problem
 
 

@@ -6,8 +6,10 @@ Does not compute keys (plan.py) and does not run (run.py).
 import importlib
 import os
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -17,12 +19,14 @@ from pydantic import Field
 from .. import stages
 from ..config import Document, Place, Section, expand, load, unset_variables, validate
 from ..errors import ConfigError, DataError, suggest
-from ..io import HUB, parse_hub
+from ..io import HUB, parse_hub, rows
 from ..models.chain import check_folder
 from ..models.entry import KINDS, OPERATIONS, AnyEntry, Endpoint, Offline, Weights, entry_class
 from .stage import ALL, FILE, MODEL, MODELS, Marker
 
 Visit = Callable[[Marker, str, Place], str]
+LOOKED_AT = 100
+"""Rows at the beginning of a file that are looked at for columns."""
 StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]{0,99}$")]
 """A stage's folder begins with it."""
 
@@ -216,6 +220,9 @@ def _entry(document: Document, name: str, section: dict[str, Any]) -> AnyEntry:
         raise ConfigError(f"{document.where(('models', name))}: give exactly one of {options}")
     entry = validate(kind, document, ("models", name), section)
     assert isinstance(entry, AnyEntry)
+    if isinstance(entry, Weights) and re.match(r"\$\w", entry.model_name_or_path):
+        where = document.where(("models", name, "model_name_or_path"))
+        raise ConfigError(f"{where}: {entry.model_name_or_path!r} stands in a stage, not under models:")
     return entry
 
 
@@ -230,6 +237,7 @@ def _stage(recipe: Recipe, name: str, section: dict[str, Any]) -> Stage:
     stage = Stage(name, kind, module, config)
     for marker, value, inner in marked(config):
         _check_value(recipe, marker, value, (*place, *inner))
+    _check_columns(recipe, config, place)
     return stage
 
 
@@ -267,6 +275,20 @@ def _check_file(recipe: Recipe, value: str, where: str) -> None:
     elif not unset_variables(value) and not os.path.isfile(recipe.path(value)):
         known = f" and no benchmark of that name ({', '.join(recipe.benchmarks)})" if recipe.benchmarks else ""
         raise ConfigError(f"{where}: no file {value!r} below {recipe.folder} or the repository's root{known}")
+
+
+def _check_columns(recipe: Recipe, config: Section, place: Place) -> None:
+    """Refuse mapped columns that no row at the beginning of the file has, where the file stands already."""
+    columns = getattr(config, "columns", None) or {}
+    mapped = next((getattr(config, name) for name in ("problems", "data", "texts") if hasattr(config, name)), "$")
+    path = recipe.path(recipe.benchmarks.get(mapped, mapped))
+    if not columns or unset_variables(mapped) or not os.path.isfile(path):
+        return
+    seen = {name for _, row in islice(rows(path), LOOKED_AT) for name in row}
+    for ours, theirs in columns.items():
+        if seen and theirs not in seen:
+            where = recipe.document.where((*place, "columns", ours))
+            raise ConfigError(f"{where}: {path.name} has no column {theirs!r}: {suggest(theirs, seen)}")
 
 
 def _check_entry(recipe: Recipe, name: str, where: str) -> None:

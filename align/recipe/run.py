@@ -122,9 +122,12 @@ class _Run:
         try:
             return self._work(step, folder)
         except AlignError as error:
+            said = str(error)
+            if not said.removeprefix("stages.").startswith(step.stage.name):
+                said = f"{step.stage.name}: {said}"
             with contextlib.suppress(OSError):
-                (folder / STOPPED).write_text(str(error), encoding="utf-8")
-            raise
+                (folder / STOPPED).write_text(said, encoding="utf-8")
+            raise type(error)(said) from None
 
     def _work(self, step: Step, folder: Path) -> Manifest:
         stage, key = step.stage, step.key
@@ -185,7 +188,12 @@ def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest
         for (_, written, _), (_, resolved, _) in zip(marked(stage.config), marked(config), strict=True)
         if is_reference(written)
     }
-    context = Context(stage.name, folder, recipe.seed, local_models(recipe), labels)
+    trained_on = {
+        other.name: resolve(recipe, other.config, done)
+        for other in _below(recipe, stage)
+        if other.trains and other != stage
+    }
+    context = Context(stage.name, folder, recipe.seed, local_models(recipe), labels, trained_on)
     try:
         counts: Counts = stage.module.run(config, context)
     except ModuleNotFoundError as error:
@@ -193,6 +201,15 @@ def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest
             raise
         raise BackendError(f"{stage.name} needs {error.name}: pip install 'align-rrtf[train]'") from None
     return counts
+
+
+def _below(recipe: Recipe, stage: Stage) -> list[Stage]:
+    """The stage and all that it builds on, in the recipe's order."""
+    wanted = {stage.name}
+    for other in reversed(recipe.stages):
+        if other.name in wanted:
+            wanted |= set(references(other.config))
+    return [other for other in recipe.stages if other.name in wanted]
 
 
 def local_models(recipe: Recipe) -> dict[str, AnyEntry]:

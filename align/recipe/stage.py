@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from ..config import Section
 from ..errors import ConfigError, suggest
 from ..models.entry import AnyEntry, Weights
 
@@ -47,6 +48,8 @@ class Context:
     """The recipe's `models:`."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Path of every file or model that an earlier stage left → that stage's name."""
+    trained_on: Mapping[str, Section] = field(default_factory=dict)
+    """Training stage that this one builds on, near or far → its Config."""
 
     def model(self, name: str) -> AnyEntry:
         """The entry of a `Model` value: by name, or the weights in a folder that a stage left."""

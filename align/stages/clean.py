@@ -1,5 +1,6 @@
 """Drop duplicates, and problems that overlap with benchmarks."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ..schema import Problem
 
 VERSION = 1
 OUTPUTS = ("problems.jsonl", "rejected.jsonl")
+MANY = 0.2
+"""A larger share of contaminated problems is told."""
 
 
 class Config(Section):
@@ -35,13 +38,19 @@ def run(config: Config, context: Context) -> Counts:
     problems = read(config.problems, Problem, config.columns)
     if not problems:
         raise StageError(f"stages.{context.name}: {config.problems} holds no problem to clean")
-    benchmarks = [(Path(path).name, read(path, Problem)) for path in config.decontaminate]
+    benchmarks = [(context.labels.get(path, Path(path).name), read(path, Problem)) for path in config.decontaminate]
     distinct, duplicates = drop_duplicates(problems)
     kept, contaminated = decontaminate(distinct, benchmarks, config.ngram)
     rejected = duplicates + contaminated
     write(context.out / "problems.jsonl", kept)
     write(context.out / "rejected.jsonl", rejected)
     reasons = dict(sorted(Counter(entry.reason for entry in rejected).items()))
+    if len(contaminated) > len(distinct) * MANY:
+        print(
+            f"align: warning: {context.name}: {len(contaminated)} of {len(distinct)} problems are dropped, which share "
+            f"{config.ngram} words in a row with another file's: see rejected.jsonl; if it is a pattern, raise ngram",
+            file=sys.stderr,
+        )
     if not kept:
         raise StageError(f"stages.{context.name}: no problem is left of {len(problems)}: {reasons}")
     return {"kept": len(kept), "rejected": reasons}

@@ -32,17 +32,21 @@ class Config(Section):
     """Longest row in tokens; BLOOM has no limit."""
     texts: File
     """JSON Lines whose `prompt` and `completion` the tokenizer learns from."""
+    columns: dict[str, str] | None = None
+    """Our field → the file's column, such as `{prompt: question, completion: answer}`."""
     split: list[str] = []
-    """Regular expressions whose matches the tokenizer never merges with their surroundings, such as `, then `."""
+    """Regular expressions whose matches the tokenizer never merges with their surroundings: what carries meaning, such
+    as the names of operations, which a small corpus would join into whole phrases."""
 
 
 def run(config: Config, context: Context) -> Counts:
     """Train the tokenizer, draw the weights, save both."""
     from ..models.tiny import random_model, save_tiny, train_tokenizer
 
-    texts = [row[name] for _, row in rows(config.texts) for name in TEXT_FIELDS if isinstance(row.get(name), str)]
+    names = [(config.columns or {}).get(name, name) for name in TEXT_FIELDS]
+    texts = [row[name] for _, row in rows(config.texts) for name in names if isinstance(row.get(name), str)]
     if not texts:
-        raise DataError(f"{config.texts}: no row has a text {' or '.join(TEXT_FIELDS)}")
+        raise DataError(f"{config.texts}: no row has a text {' or '.join(names)}: name its columns in `columns:`")
     tokenizer = train_tokenizer(texts, config.vocab_size, config.split)
     model = random_model(
         config.architecture,

@@ -14,7 +14,7 @@ from ..rank.groups import Pairs, SftTarget
 from ..rank.unit_tests import ScoreScale
 from ..recipe.stage import UNKEYED, Context, Counts, File, Model
 from ..schema import Problem, Response, Role, Verdict
-from ..text.template import TemplateName, completion_text, render
+from ..text.template import TEMPLATES, TemplateName, completion_text, render, template
 
 VERSION = 1
 RUNS_PROGRAMS = True
@@ -46,8 +46,8 @@ class Config(Section):
     """The judge, where `by` names it."""
     roles: list[Role] | None = None
     """Rank only responses of these roles; all by default."""
-    template: TemplateName = "plain"
-    """Template of the final prompt and completion text."""
+    template: TemplateName | None = None
+    """Template of the final prompt and completion text; by default what the students were asked by."""
     mode: Literal["ours", "paper"] = "ours"
     """`paper` sets PanGu-Coder2's variant: levels 0 to 3, the teacher's answer as target and above equal students."""
     score_scale: ScoreScale = "unit"
@@ -99,6 +99,7 @@ def run(config: Config, context: Context) -> Counts:
     responses = [r for r in read(config.responses, Response) if config.roles is None or r.role in config.roles]
     if not responses:
         raise StageError(f"stages.{context.name}: {config.responses} holds no response to rank")
+    used = asked_by(config.template, responses, f"stages.{context.name}.template")
     verdicts = judge(config, context, problems, responses)
     rankings = rank_responses(
         problems,
@@ -112,8 +113,8 @@ def run(config: Config, context: Context) -> Counts:
         responses,
         rankings,
         verdicts,
-        prompt_text=lambda problem: render(config.template, problem),
-        completion_text=lambda code: completion_text(config.template, code),
+        prompt_text=lambda problem: render(used, problem),
+        completion_text=lambda code: completion_text(used, code),
         sft_target=config.sft_target,
         drop_teacher_below=config.drop_teacher_below,
         require_teacher_pass=config.require_teacher_pass,
@@ -135,6 +136,19 @@ def run(config: Config, context: Context) -> Counts:
         "sft_rows": len(sft_rows),
         "dropped": groups.dropped,
     }
+
+
+def asked_by(given: str | None, responses: list[Response], where: str) -> str:
+    """The template of the text that is trained on: the students', so that they are trained on what they are asked.
+
+    Raises:
+        StageError: they were asked by another one than is given, or by several.
+    """
+    asked = sorted({r.template for r in responses if r.role == "student" and r.template.partition("@")[0] in TEMPLATES})
+    name = given or (asked[0].partition("@")[0] if asked else "plain")
+    if asked and asked != [template(name).id]:
+        raise StageError(f"{where}: the students were asked by {', '.join(asked)}, not by {template(name).id}")
+    return name
 
 
 def judge(config: Config, context: Context, problems: list[Problem], responses: list[Response]) -> list[Verdict]:

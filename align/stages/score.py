@@ -13,18 +13,21 @@ from ..generate import generator
 from ..generate.answer import answer
 from ..generate.ask import derive_seed
 from ..generate.request import Request, Sampling
-from ..io import read, write, write_json
+from ..io import read, rows, write, write_json
 from ..models.chain import copy_model
 from ..progress import progress
 from ..rank import UnitTests
 from ..recipe.stage import ALL, UNKEYED, Context, Counts, File, Models
 from ..schema import Problem, Response
 from ..score.compare import Answer, answer_of, compare
+from ..text.similarity import index, overlap
 from ..text.template import TemplateName, prompt_text, render
 from ..train.checkpoints import PREFIX, step_of
 
-VERSION = 1
+VERSION = 2
 RUNS_PROGRAMS = True
+WHOLE = 10**9
+"""Words in a run, so many that texts are compared whole."""
 OUTPUTS = ("results.jsonl", "score.json", "model")
 
 
@@ -34,7 +37,11 @@ class Config(Section):
     models: dict[Annotated[str, Field(pattern=r"^[\w.+-]+$")], Models] = Field(min_length=1)
     """Name in the results → model. `$stage/checkpoints/*` is every step that a training kept, as `name@step`."""
     problems: File
-    """Problems with tests; never any that were trained on."""
+    """Problems with tests."""
+    columns: dict[str, str] | None = None
+    """Our field → the file's column, such as `{prompt: question}`."""
+    allow_trained: bool = False
+    """Score problems too that stand word for word in what the models were trained on."""
     keep_best: bool = False
     """Leave the model with the highest pass@1 in `model/`, of equals the first; never on a benchmark."""
     template: TemplateName = "plain"
@@ -89,9 +96,11 @@ def outputs(config: Config) -> tuple[str, ...]:
 
 def run(config: Config, context: Context) -> Counts:
     """Read problems; write one result a sample and the summary."""
-    problems = read(config.problems, Problem)[: config.limit]
+    problems = read(config.problems, Problem, config.columns)[: config.limit]
     if not problems:
         raise StageError(f"stages.{context.name}: {config.problems} holds no problem")
+    if not config.allow_trained:
+        refuse_trained(config, context, problems)
     answers: dict[str, list[Answer]] = {}
     models, steps = spelt_out(config.models)
     for name, model in models.items():
@@ -119,6 +128,30 @@ def spelt_out(models: dict[str, str]) -> tuple[dict[str, str], dict[str, dict[st
             found[f"{name}@{step_of(folder)}"] = str(folder)
             steps[name][f"{name}@{step_of(folder)}"] = step_of(folder)
     return found, dict(steps)
+
+
+def refuse_trained(config: Config, context: Context, problems: list[Problem]) -> None:
+    """Refuse problems whose whole prompt is that of a row which a stage below trained on, layout and signs aside.
+
+    Raises:
+        StageError: with the first such row.
+    """
+    texts = [
+        (problem.id, text) for problem in problems for text in (prompt_text(problem), render(config.template, problem))
+    ]
+    known, found, first = index(texts, WHOLE), set(), ""
+    for name, trained in context.trained_on.items():
+        column = (trained.columns or {}).get("prompt", "prompt")  # type: ignore[attr-defined]
+        for where, row in rows(trained.data):  # type: ignore[attr-defined]
+            hit = overlap(row[column], known, WHOLE) if isinstance(row.get(column), str) else None
+            if hit is not None:
+                found.add(hit[0])
+                first = first or f"{name} was trained on {where}"
+    if found:
+        raise StageError(
+            f"stages.{context.name}.problems: {len(found)} of {len(problems)} problems are trained on ({first}): "
+            "leave them out of the training or of the score, or write allow_trained: true"
+        )
 
 
 def sampling(config: Config) -> Sampling:

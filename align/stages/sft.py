@@ -38,7 +38,7 @@ class Config(Section):
     lora: Lora | None = None
     """Low-rank adapters; without it every weight is trained."""
     global_batch_size: int = Field(default=32, gt=0)
-    """Rows of an optimizer step, over all ranks and micro-batches."""
+    """Rows of `data` an optimizer step, over all ranks and micro-batches: of dpo pairs, of rrtf and rrhf prompts."""
     max_tokens_per_batch: Annotated[int, UNKEYED] = Field(default=16384, gt=0)
     """Padded tokens of a micro-batch. Only cuts micro-batches: results do not depend on it."""
     max_length: int | None = Field(default=None, gt=1)
@@ -46,7 +46,8 @@ class Config(Section):
     disable_dropout: bool = True
     """Build the model with every dropout at 0."""
     args: dict[str, Any] = {}
-    """Arguments of transformers.TrainingArguments. By default learning_rate 1e-4, cosine, warmup_steps 0.03."""
+    """Arguments of transformers.TrainingArguments. By default learning_rate 1e-4, cosine, warmup_steps 0.03,
+    four checkpoints, fifty lines of metrics."""
     launch: Annotated[Launch | None, UNKEYED] = None
     """Start the stage with `accelerate launch`."""
 

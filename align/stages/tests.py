@@ -1,4 +1,4 @@
-"""Have models write unit tests for the problems that have none."""
+"""Have models write unit tests for the problems that have none, or leave these out."""
 
 from collections import Counter
 
@@ -25,8 +25,8 @@ class Config(Section):
     """Problems; those with tests keep them."""
     columns: dict[str, str] | None = None
     """Our field → the file's column, such as `{prompt: instruction}`."""
-    models: list[Model] = Field(min_length=1)
-    """The models that write tests; the tests of all are taken together."""
+    models: list[Model] = []
+    """Who writes tests; those of all are taken together. Without any, problems without tests are rejected."""
     per_problem: int = Field(default=10, gt=0)
     """Tests asked of each model for a problem."""
     min_tests: int = Field(default=5, gt=0)
@@ -50,7 +50,7 @@ def run(config: Config, context: Context) -> Counts:
         raise StageError(f"stages.{context.name}: {config.problems} holds no problem to test")
     bare = [problem for problem in problems if not problem.tests]
     written = [ask_model(config, context, model, bare) for model in config.models]
-    answers = list(zip(*written, strict=True))
+    answers = list(zip(*written, strict=True)) if written else None
     found = synthesise(problems, answers, per_problem=config.per_problem, min_tests=config.min_tests)
     write(context.out / "problems.jsonl", found.kept)
     write(context.out / "rejected.jsonl", found.rejected)

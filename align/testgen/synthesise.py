@@ -41,25 +41,28 @@ def request_tests(problem: Problem, per_problem: int, sampling: Sampling, seed: 
 
 
 def synthesise(
-    problems: Iterable[Problem], answers: Sequence[Sequence[str]], *, per_problem: int = 10, min_tests: int = 5
+    problems: Iterable[Problem], answers: Sequence[Sequence[str]] | None, *, per_problem: int = 10, min_tests: int = 5
 ) -> Synthesis:
     """Give each problem without tests the usable asserts of its answers.
 
     Args:
         problems: those with tests keep them.
-        answers: for each problem without tests, in order, what each model wrote.
+        answers: for each problem without tests, in order, what each model wrote; None: nobody was asked.
         per_problem: most asserts taken from one answer.
         min_tests: a problem with fewer is rejected.
 
-    Rejected are problems with too few tests (`few_tests`), and those whose tests one constant passes (`vacuous`). Of
-    tests that make the same call and disagree on its value none is kept.
+    Rejected are problems without tests where nobody was asked (`no_tests`), with too few (`few_tests`), and those whose
+    tests one constant passes (`vacuous`). Of tests that make the same call and disagree on its value none is kept.
     """
     result = Synthesis()
-    waiting = iter(answers)
+    waiting = iter(answers or ())
     for problem in problems:
         if problem.tests:
             result.kept.append(problem)
             result.native += 1
+            continue
+        if answers is None:
+            result.rejected.append(Rejected(reason="no_tests", detail="nobody wrote any", record=problem.model_dump()))
             continue
         found = [test for text in next(waiting) for test in _usable(text, problem.entry_point, per_problem)]
         entry_point = problem.entry_point or _most_called(found)

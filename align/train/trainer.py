@@ -36,6 +36,8 @@ SHOWN_PROBLEMS = 8
 """Problem ids that an error names."""
 SAVES = 4
 """Checkpoints of a run where `save_steps` is not given."""
+LOGS = 50
+"""Lines of metrics where `logging_steps` is not given."""
 
 
 def training_arguments(
@@ -47,7 +49,15 @@ def training_arguments(
         ConfigError: transformers refuses a value.
     """
     saves = {"save_strategy": "steps", "save_steps": max(1, -(-steps // SAVES))}
-    given = {**DEFAULTS, **saves, "report_to": "none", "dataloader_pin_memory": torch.cuda.is_available(), **args}
+    logs = {"logging_steps": max(1, steps // LOGS)}
+    given = {
+        **DEFAULTS,
+        **saves,
+        **logs,
+        "report_to": "none",
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        **args,
+    }
     for replaced in ("num_train_epochs", "max_steps", "save_total_limit"):
         given.pop(replaced, None)
     # precision changes results, so the recipe decides it (it is in the stage's key), not the launcher's file

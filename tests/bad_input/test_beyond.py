@@ -10,8 +10,10 @@ import pytest
 
 from align.cli import main
 from align.io import write
+from align.schema import SftRow
+from align.text.template import template
 
-from .conftest import ALIGN, MODEL, PROBLEM, RANK, RESPONSES, SCORE, recipe
+from .conftest import ALIGN, MODEL, PROBLEM, RANK, RESPONSES, SCORE, SFT, recipe
 
 RECIPES = {
     "a tab": ("stages:\n\trank: {}\n", "2: not YAML: found character '\\t' that cannot start any token: indent with"),
@@ -136,7 +138,7 @@ def test_a_name_of_a_run_outside_of_runs(refused, name):
 
 def test_a_report_to_nobody(refused, model):
     path = recipe(f"  {ALIGN}", MODEL)
-    assert refused("run", path, "stages.align.args.report_to=nobody").startswith("args: nobody is not supported")
+    assert refused("run", path, "stages.align.args.report_to=nobody").startswith("align: args: nobody is not supported")
 
 
 def test_a_command_that_is_none(capsys):
@@ -144,3 +146,63 @@ def test_a_command_that_is_none(capsys):
         main(["rn"])
     assert left.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+OWN = [{"question": "Add.", "checks": ["assert add(1, 2) == 3"], "uid": "a"}, {"question": "Add up.", "uid": "b"}]
+
+
+def test_a_mapped_column_that_no_row_has_is_refused_before_anything_runs(refused):
+    write(Path("own.jsonl"), OWN)
+    path = recipe("  clean: {problems: own.jsonl, columns: {prompt: qestion, tests: checks}}")
+    for verb in ("check", "run"):
+        assert refused(verb, path) == (
+            "recipes/r.yaml:2: stages.clean.columns.prompt: own.jsonl has no column 'qestion': did you mean 'question'?"
+        )
+
+
+def test_a_row_without_the_columns_value_is_named(refused):
+    write(Path("own.jsonl"), [*OWN, {"checks": [], "uid": "c"}])
+    path = recipe("  clean: {problems: own.jsonl, columns: {prompt: question, tests: checks}}")
+    assert refused("run", path).endswith("/own.jsonl:3: no column 'question' (columns: checks, uid): mend `columns:`")
+
+
+def test_a_field_that_is_missing_names_the_columns_there_are(refused):
+    write(Path("own.jsonl"), OWN)
+    assert refused("run", recipe("  clean: {problems: own.jsonl}")).endswith(
+        "clean: " + str(Path("own.jsonl").resolve()) + ":1: prompt: missing (columns: question, checks, uid): add it, "
+        "or name its column in `columns:`"
+    )
+
+
+def test_a_stages_model_under_models(refused):
+    path = recipe(f"  {RANK}", "models: {m: {model_name_or_path: $sft/model}}")
+    assert refused("check", path) == (
+        "recipes/r.yaml:3: models.m.model_name_or_path: '$sft/model' stands in a stage, not under models:"
+    )
+
+
+def test_another_template_than_the_students_were_asked_by(refused):
+    asked = [response.model_copy(update={"template": template("raw").id}) for response in RESPONSES]
+    write(Path("responses.jsonl"), asked)
+    said = refused("run", recipe(f"  {RANK[:-1]}, template: plain}}"))
+    assert (
+        said == f"stages.rank.template: the students were asked by {template('raw').id}, not by {template('plain').id}"
+    )
+    assert main(["run", recipe(f"  {RANK}")]) == 0
+    assert '"prompt":"Add."' in Path("runs/r/rank/pairs.jsonl").read_text()
+
+
+def test_a_problem_that_is_scored_and_trained_on(refused, model):
+    write(Path("sft.jsonl"), [*SFT, SftRow(prompt="ADD\n", completion="pass\n")])
+    stages = [
+        "  sft: {model: m, data: sft.jsonl, args: &args {max_steps: 1, use_cpu: true}}",
+        "  dpo: {use: align, model: $sft/model, data: pairs.jsonl, loss: {name: dpo}, args: *args}",
+        "  score: {models: {dpo: $dpo/model}, problems: problems.jsonl, max_new_tokens: 2}",
+    ]
+    path = recipe(*stages, MODEL)
+    assert main(["run", path, "--only", "sft", "--only", "dpo"]) == 0
+    said = refused("run", path)
+    assert re.match(
+        r"stages.score.problems: 1 of 1 problems are trained on \(sft was trained on /.*/sft.jsonl:5\): leave", said
+    )
+    assert main(["run", path, "stages.score.allow_trained=true"]) == 0

@@ -73,7 +73,9 @@ def test_04_bad_json_at_line_7(refused):
 
 def test_05_a_missing_field(refused):
     write(Path("responses.jsonl"), [RESPONSES[0], {"problem_id": PROBLEM.id}])
-    assert refused("run", recipe(f"  {RANK}")).endswith("/responses.jsonl:2: text: missing: add it")
+    assert refused("run", recipe(f"  {RANK}")).endswith(
+        "/responses.jsonl:2: text: missing (columns: problem_id): add it"
+    )
     write(Path("samples.jsonl"), [{"task_id": "a/0"}])
     assert refused(*SCORE) == "samples.jsonl:1: expected one of completion and solution, found neither"
 
@@ -182,14 +184,14 @@ def test_14_a_problem_without_tests(refused):
     write(Path("problems.jsonl"), [bare])
     write(Path("responses.jsonl"), [Response(problem_id="a/0", text=GOOD, code=GOOD)])
     said = refused("run", recipe(f"  {RANK}"))
-    assert re.match(r"problem 'a/0' has no tests to judge response [0-9a-f]{16} by: run a tests stage", said)
+    assert re.match(r"rank: problem 'a/0' has no tests to judge response [0-9a-f]{16} by: a tests stage", said)
     assert refused(*SCORE) == "problem 'a/0' has no tests: add them (a tests stage does), or leave its samples out"
 
 
 def test_15_a_response_to_an_unknown_problem(refused):
     write(Path("responses.jsonl"), [*RESPONSES, Response(problem_id="nowhere", text=GOOD, code=GOOD)])
     said = refused("run", recipe(f"  {RANK}"))
-    assert re.match(r"response [0-9a-f]{16} answers problem 'nowhere', which is not in the problems: add", said)
+    assert re.match(r"rank: response [0-9a-f]{16} answers problem 'nowhere', which is not in the problems: add", said)
     write(Path("samples.jsonl"), [{"task_id": "a/0", "solution": GOOD}, {"task_id": "a/1", "solution": GOOD}])
     assert refused(*SCORE) == "samples.jsonl:2: task_id 'a/1' is none of the problems: mend it, or add its problem"
 

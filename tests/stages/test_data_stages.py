@@ -184,3 +184,23 @@ def test_every_output_loads_as_a_data_set(tmp_path: Path) -> None:
     for path in (*(tmp_path / "s").glob("*.jsonl"), tmp_path / "tests" / "problems.jsonl"):
         loaded = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
         assert len(loaded) == sum(1 for _ in path.open())
+
+
+def test_without_a_model_the_tests_stage_leaves_out_problems_that_have_none(tmp_path: Path) -> None:
+    rows = [{"question": f"Say {n}.", "checks": ["assert f() == 1"] if n else None, "uid": n} for n in range(3)]
+    write(tmp_path / "own.jsonl", rows)
+    columns = {"prompt": "question", "tests": "checks"}
+    counts = run(tests, tmp_path / "tests", {"problems": str(tmp_path / "own.jsonl"), "columns": columns})
+    assert counts == {"kept": 2, "native": 2, "rejected": {"no_tests": 1}}
+    assert [problem.meta["uid"] for problem in read(tmp_path / "tests" / "problems.jsonl", Problem)] == [1, 2]
+
+
+def test_many_contaminated_problems_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = "write a function that takes a list of numbers and returns every one of them plus"
+    write(tmp_path / "own.jsonl", [Problem(prompt=f"{frame} {n}") for n in range(4)] + [Problem(prompt="Sort.")])
+    write(tmp_path / "dev.jsonl", [Problem(prompt=f"{frame} 9")])
+    config = {"problems": str(tmp_path / "own.jsonl"), "decontaminate": [str(tmp_path / "dev.jsonl")]}
+    assert run(clean, tmp_path / "clean", config)["kept"] == 1
+    assert "4 of 5 problems are dropped, which share 13 words in a row" in capsys.readouterr().err
+    assert run(clean, tmp_path / "again", {**config, "ngram": 17})["kept"] == 5
+    assert capsys.readouterr().err == ""

@@ -130,3 +130,8 @@ def test_a_torn_model_is_hidden_and_replaced(tmp_path):
         checkpoints.publish(folder, whole, None)
         assert [path.name for path in folder.parent.iterdir()] == ["checkpoint-3"]
         assert [path.name for path in folder.iterdir()] == ["weights"]
+
+
+def test_a_short_training_leaves_a_line_of_metrics_a_step(run):
+    out, _ = run(SFT, global_batch_size=8, args={"max_steps": 3, "use_cpu": True})
+    assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
