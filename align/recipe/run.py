@@ -7,6 +7,7 @@ Two entrances over one function: a plain process, which spawns training stages t
 import contextlib
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -120,18 +121,17 @@ class _Run:
         self.leader.announce(stage.name, "run", folder)
         self._tell()
         try:
-            return self._work(step, folder)
+            return self._work(step, key, folder)
         except AlignError as error:
-            said = str(error)
-            if not said.removeprefix("stages.").startswith(step.stage.name):
-                said = f"{step.stage.name}: {said}"
-            with contextlib.suppress(OSError):
-                (folder / STOPPED).write_text(said, encoding="utf-8")
+            named = re.match(rf"(stages\.)?{re.escape(stage.name)}\b", str(error))
+            said = str(error) if named else f"{stage.name}: {error}"
+            # a full disk must not hide the error; a launched process has said it better
+            with contextlib.suppress(OSError), open(folder / STOPPED, "x", encoding="utf-8") as file:
+                file.write(said)
             raise type(error)(said) from None
 
-    def _work(self, step: Step, folder: Path) -> Manifest:
-        stage, key = step.stage, step.key
-        assert key is not None
+    def _work(self, step: Step, key: str, folder: Path) -> Manifest:
+        stage = step.stage
         started = time.monotonic()
         if stage.trains and stage.config.launch is not None and not launch.is_launched():  # type: ignore[attr-defined]
             return self._spawn(stage, folder, key)
