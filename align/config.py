@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -21,6 +21,7 @@ from ruamel.yaml.reader import ReaderError
 
 from .errors import ConfigError, suggest
 from .io import explain, not_text
+from .schema import STRICT
 
 Place = tuple[str | int, ...]
 """Path of a value in a document: keys and list indices."""
@@ -31,14 +32,7 @@ ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 class Section(BaseModel):
     """Base of every typed part of a recipe: unknown keys are errors; the docstring under a field is its help."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        allow_inf_nan=False,
-        protected_namespaces=(),
-        use_attribute_docstrings=True,
-    )
+    model_config = STRICT
 
     @model_validator(mode="before")
     @classmethod

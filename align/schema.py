@@ -41,17 +41,21 @@ def content_id(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-class Record(BaseModel):
-    """A strict, immutable record. Unknown keys, wrong types and numbers that are not finite are errors."""
+STRICT = ConfigDict(
+    extra="forbid",
+    strict=True,
+    frozen=True,
+    allow_inf_nan=False,
+    protected_namespaces=(),
+    use_attribute_docstrings=True,
+)
+"""Of records and of a recipe's sections: unknown keys, wrong types and numbers that are not finite are errors."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        allow_inf_nan=False,
-        protected_namespaces=(),
-        use_attribute_docstrings=True,
-    )
+
+class Record(BaseModel):
+    """A strict, immutable record."""
+
+    model_config = STRICT
 
 
 class Message(Record):
