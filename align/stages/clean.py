@@ -48,7 +48,8 @@ def run(config: Config, context: Context) -> Counts:
     if len(contaminated) > len(distinct) * MANY:
         print(
             f"align: warning: {context.name}: {len(contaminated)} of {len(distinct)} problems are dropped, which share "
-            f"{config.ngram} words in a row with another file's: see rejected.jsonl; if it is a pattern, raise ngram",
+            f"{config.ngram} words in a row with another file's: see {context.out / 'rejected.jsonl'}; "
+            "if it is a pattern, raise ngram",
             file=sys.stderr,
         )
     if not kept:

@@ -19,9 +19,8 @@ from ..text.template import TEMPLATES, TemplateName, completion_text, render, te
 VERSION = 1
 RUNS_PROGRAMS = True
 OUTPUTS = ("verdicts.jsonl", "rankings.jsonl", "groups.jsonl", "pairs.jsonl", "sft.jsonl")
-
-
 PAPER = {"score_scale": "paper", "teacher_tie_bonus": 0.5, "sft_target": "teacher", "pairs": "teacher_student"}
+"""What `mode: paper` sets."""
 
 
 class Judge(Section):
@@ -73,13 +72,7 @@ class Config(Section):
     @classmethod
     def _paper(cls, data: object) -> object:
         if isinstance(data, dict) and data.get("mode") == "paper":
-            paper = {
-                "score_scale": "paper",
-                "teacher_tie_bonus": 0.5,
-                "sft_target": "teacher",
-                "pairs": "teacher_student",
-            }
-            return {**paper, **data}
+            return {**PAPER, **data}
         return data
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from ..recipe.stage import Context, Counts, File, Model
 from ..schema import Problem, Response, Role, SftRow
 from ..text.template import TemplateName, completion_text, prompt_text, render, template
 
-VERSION = 1
+VERSION = 2
 OUTPUTS = ("responses.jsonl", "sft.jsonl")
 
 
@@ -116,7 +116,9 @@ def sample(config: Config, context: Context, number: int, problems: list[Problem
     """The responses of one source, problem × sample."""
     source = config.sources[number]
     entry = context.model(source.model)
-    student = isinstance(entry, Weights)
+    role = source.role or ("student" if isinstance(entry, Weights) else "teacher")
+    # a student goes on with the text it is trained on; who teaches is asked in messages
+    student = isinstance(entry, Weights) and role != "teacher"
     earlier = sum(len(other.samplings()) for other in config.sources[:number] if other.model == source.model)
     name = config.template or "plain"
     label = context.label(source.model)
@@ -131,7 +133,6 @@ def sample(config: Config, context: Context, number: int, problems: list[Problem
         context.out / f".replies-{number}.jsonl",
         f"{context.name}: {label}",
     )
-    role = source.role or ("student" if student else "teacher")
     used = template(name).id if student else template_id("solve")
     return [_response(item, reply, label, role, used) for item, reply in zip(asked, replies, strict=True)]
 

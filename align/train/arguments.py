@@ -76,7 +76,7 @@ NEIGHBOURS = {
 }
 """What to write → keys of trl, peft, or another place of the recipe."""
 
-_BATCH = "set by the plan of batches: write global_batch_size and max_tokens_per_batch in the stage"
+_BATCH = "derived from global_batch_size and max_tokens_per_batch: write these in the stage"
 _SCORE = "nothing is evaluated while training: add a score stage"
 _HUB = "nothing is uploaded while training"
 OWNED = {

@@ -140,6 +140,27 @@ def test_the_model_of_a_response_is_a_name_never_a_path(tmp_path: Path, monkeypa
     assert counts["sft_rows"] == 0
 
 
+def test_weights_that_teach_are_asked_in_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Both:
+        def generate(self, requests: Any, done: Any = ()) -> Any:
+            asked.extend(requests)
+            yield {index: Reply(text="def f(): pass") for index in range(len(requests))}
+
+    monkeypatch.setattr(sample, "generator", lambda entry, batch_size: Both())
+    (tmp_path / "model").mkdir()
+    model = str(tmp_path / "model")
+    sources = [{"model": model, "role": "teacher"}, {"model": model}]
+    run(sample, tmp_path / "s", {"problems": with_tests(tmp_path, count=1), "from": sources, "template": "raw"})
+    assert [isinstance(request.prompt, str) for request in asked] == [False, True]
+    responses = read(tmp_path / "s" / "responses.jsonl", Response)
+    assert [(one.role, one.template.partition("@")[0]) for one in responses] == [
+        ("teacher", "solve"),
+        ("student", "raw"),
+    ]
+
+
 def test_limit_and_offset_cut_the_problems(tmp_path: Path) -> None:
     problems = read(with_tests(tmp_path), Problem)
     config = {"problems": with_tests(tmp_path), "from": [{"model": "noisy"}], "offset": 3, "limit": 2}
