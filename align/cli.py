@@ -102,8 +102,10 @@ def parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check)
     score = verbs.add_parser("score", help="run samples on their problems' tests: pass@k and outcomes")
     configure(score)
-    show = verbs.add_parser("show", help="show a run, a file of records, a stage kind, or the recipes' JSON Schema")
-    show.add_argument("path")
+    show = verbs.add_parser(
+        "show", help="show a run, a stage, a file, or what has a name; alone: all that can be shown"
+    )
+    show.add_argument("path", nargs="?", help="a path, or a name such as rank, problem, recipe, models, templates")
     show.add_argument("--json", action="store_true", help="as JSON; of a file every record, one a line")
     show.add_argument("--limit", type=_count, metavar="N", help="records of a file; 3 without --json")
     show.set_defaults(command=_show)

@@ -62,7 +62,9 @@ class Message(Record):
     """One turn of a chat."""
 
     role: Literal["system", "user", "assistant"]
+    """Who says it."""
     content: str
+    """What is said."""
 
 
 Prompt = str | list[Message]
@@ -181,9 +183,13 @@ class Verdict(Record):
     """What running one response on its problem's tests showed. Facts, never re-weighted."""
 
     response_id: str
+    """Id of the response that ran."""
     problem_id: str
+    """Id of its problem."""
     passed: bool
+    """Whether every test held."""
     outcome: Outcome
+    """How it ended."""
     reason: str | None = None
     """Exception type, signal, `memory`, `output_limit`, …"""
     tests_passed: int = Field(ge=0)
@@ -202,6 +208,7 @@ class Ranking(Record):
     """An ordering of one problem's responses; equal tiers are explicit ties."""
 
     problem_id: str
+    """Id of the problem."""
     tiers: list[list[str]]
     """Response ids, best tier first; responses in one tier are tied."""
     scores: dict[str, float]
@@ -216,11 +223,17 @@ class RankedGroup(Record):
     """An RRTF / RRHF training row: k responses to one prompt with scores. All text is final."""
 
     problem_id: str
+    """Id of the problem."""
     prompt: str
+    """Final text that the model continues."""
     responses: list[str]
+    """Final texts, best first; the end-of-sequence token is the trainer's."""
     scores: list[float]
+    """Score of each response."""
     roles: list[Role]
+    """Whose each response is."""
     models: list[str]
+    """Name of each response's model."""
     sft_targets: list[int] | None = None
     """Indices of the responses that the SFT term trains on, tied ones with equal weight; empty: none;
     None: unknown, the best-scored responses serve."""
@@ -242,18 +255,26 @@ class PreferencePair(Record):
     """A DPO training row under trl's own column names. All text is final."""
 
     problem_id: str
+    """Id of the problem."""
     prompt: str
+    """Final text that the model continues."""
     chosen: str
+    """The better response."""
     rejected: str
+    """The worse response."""
     score_chosen: float | None = None
+    """Score of the better one."""
     score_rejected: float | None = None
+    """Score of the worse one."""
 
 
 class SftRow(Record):
     """A supervised row under trl's own column names. All text is final."""
 
     prompt: str
+    """What the model continues; no loss on it."""
     completion: str
+    """What it learns to say; the end-of-sequence token is the trainer's."""
 
 
 class Dialogue(Record):

@@ -21,9 +21,11 @@ from ..recipe.recipe import run_name
 from ..recipe.summary import summary
 from ..recipe.workspace import MARKER, STOPPED, Manifest, Workspace
 from ..score.compare import Answer
-from .prompts import prompts
+from .prompts import Prompt, prompts
 from .solved import Solved, solved
 
+LOCK = ".lock"
+"""The file in a run's folder that the process which runs it holds."""
 ACTIVE = ("running", "stopped", "failed")
 """States of the stage that a run is at."""
 Point = dict[str, float]
@@ -69,8 +71,8 @@ class Score:
     unscored: int
     """Problems left out because they could not be judged."""
     solved: Solved
-    prompts: dict[str, str]
-    """Prompt of each problem shown, as far as its file is still the one that was scored."""
+    prompts: dict[str, Prompt]
+    """Prompt and own ids of each problem shown, as far as its file is still the one that was scored."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def is_scored(manifest: Manifest) -> bool:
 def is_held(folder: Path) -> bool:
     """Whether a process runs this run: whether it holds the lock."""
     try:
-        with open(folder / ".lock") as lock:
+        with open(folder / LOCK) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -193,9 +195,7 @@ def _stage(
     name = facts["name"]
     if active is not None and active.name.rpartition("-")[0] == name:
         key = active.name.rpartition("-")[2]
-        why = None if held else _why(active)
-        state = "running" if held else "failed" if why else "stopped"
-        return StageReport(name, state, why, key=key, metrics=_metrics(active))
+        return StageReport(name, *_unfinished(active, held), key=key, metrics=_metrics(active))
     if manifest is None:
         return StageReport(name, "not run")
     return StageReport(
@@ -208,6 +208,23 @@ def _stage(
         reads=[stage for stage in dict.fromkeys(_references(manifest.data["config"])) if (folder / stage).is_symlink()],
         metrics=_metrics(folder / name),
     )
+
+
+def state_of(folder: Path) -> tuple[str, str | None]:
+    """State of a stage's folder that is not done, and the error of one that failed."""
+    begun = [path for path in folder.parent.iterdir() if is_begun(path)]
+    return _unfinished(folder, is_held(folder.parent) and max(begun, key=_touched) == folder)
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether it is the folder of a stage that is not done."""
+    is_own = re.fullmatch(r".+-[0-9a-f]{12}", folder.name) and folder.is_dir() and not folder.is_symlink()
+    return bool(is_own) and (folder.parent / LOCK).exists() and not (folder / MARKER).exists()
+
+
+def _unfinished(folder: Path, held: bool) -> tuple[str, str | None]:
+    why = None if held else _why(folder)
+    return "running" if held else "failed" if why else "stopped", why
 
 
 def _why(folder: Path) -> str | None:

@@ -1,6 +1,8 @@
-"""The prompts of scored problems, if their file is still there and is still the one that was scored."""
+"""Prompts and own ids of scored problems, if their file is still there and is still the one that was scored."""
 
+import re
 from collections.abc import Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,20 @@ from ..recipe.recipe import Recipe
 from ..recipe.workspace import Manifest
 from ..schema import Problem
 
+OWN_ID = re.compile(r"(.+[_-])?(uu?)?id", re.IGNORECASE)
+"""Names of columns in `meta` that hold an id of the user's: `id`, `uid`, `task_id`."""
 
-def prompts(folder: Path, facts: dict[str, Any], score: Manifest, wanted: Set[str]) -> dict[str, str]:
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a problem is called and asks."""
+
+    text: str
+    own_ids: dict[str, str]
+    """Column → the user's own id in it."""
+
+
+def prompts(folder: Path, facts: dict[str, Any], score: Manifest, wanted: Set[str]) -> dict[str, Prompt]:
     """Problem id → prompt of the wanted problems; empty where the file cannot be found again.
 
     Args:
@@ -25,7 +39,8 @@ def prompts(folder: Path, facts: dict[str, Any], score: Manifest, wanted: Set[st
     path = folder / written[1:] if is_reference(written) else _benchmark(folder, facts, written)
     if path is None or not path.is_file() or sha256_file(path) != score.data["inputs"]["problems"]:
         return {}
-    return {problem.id: _text(problem) for problem in read(path, Problem) if problem.id in wanted}
+    found = (problem for problem in read(path, Problem) if problem.id in wanted)
+    return {problem.id: Prompt(_text(problem), _own_ids(problem)) for problem in found}
 
 
 def _benchmark(folder: Path, facts: dict[str, Any], written: str) -> Path | None:
@@ -45,3 +60,11 @@ def _text(problem: Problem) -> str:
     if isinstance(problem.prompt, str):
         return problem.prompt
     return "\n\n".join(f"{message.role}: {message.content}" for message in problem.prompt)
+
+
+def _own_ids(problem: Problem) -> dict[str, str]:
+    return {
+        name: str(value)
+        for name, value in problem.meta.items()
+        if OWN_ID.fullmatch(name) and isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+    }

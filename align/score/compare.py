@@ -14,15 +14,25 @@ class Answer(Record):
     """One scored sample of one model."""
 
     model: str
+    """Its name in the score stage."""
     problem_id: str
+    """Id of the problem."""
     sample_index: int
+    """0, 1, … among the model's samples for the problem."""
     code: str | None
+    """The program cut out of the answer; None where there is none."""
     passed: bool
+    """Whether every test held."""
     outcome: Outcome
+    """How it ended."""
     reason: str | None
+    """Exception type, signal, `memory`, `output_limit`, …"""
     tests_passed: int
+    """Assert statements that held."""
     tests_total: int
+    """Assert statements in the test source."""
     isolation: Isolation
+    """Isolation level the program ran under."""
 
 
 def answer_of(response: Response, verdict: Verdict) -> Answer:

@@ -1,25 +1,9 @@
-"""Show a stage kind: its keys with type, default and help, those of the sections inside it indented below them.
-
-All of it comes from the Config class; the help is the docstring under each field.
-"""
+"""Show a stage kind: what it does, what it leaves, and its keys."""
 
 import importlib
-import types
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
-
-from pydantic.fields import FieldInfo
 
 from ..config import Section
-from ..recipe.stage import UNKEYED, Marker
-from ..terminal import Table
-
-Row = tuple[str, str, str, str]
-"""Key, type, default, help."""
-FEW = 4
-"""So many choices stand in the type; more stand in the help."""
-WORDS = {str: "text", int: "int", float: "float", bool: "true | false", Any: "anything", dict: "map", list: "list"}
-SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+from .keys import first_words, section_rows, show_keys
 
 
 def config_of(kind: str) -> type[Section]:
@@ -28,96 +12,14 @@ def config_of(kind: str) -> type[Section]:
     return config
 
 
+def outputs_of(kind: str) -> tuple[str, ...]:
+    """The files and folders that a stage of the kind may leave."""
+    outputs: tuple[str, ...] = importlib.import_module(f"align.stages.{kind}").OUTPUTS
+    return outputs
+
+
 def show_kind(kind: str) -> None:
     """What the stage does, what it leaves, and its keys."""
-    outputs = importlib.import_module(f"align.stages.{kind}").OUTPUTS
-    table = Table(("key", "type", "default", "what it is"))
-    for row in section_rows(config_of(kind)):
-        table.add(*row)
-    print(f"{kind}: {_doc(config_of(kind))}")
-    print(f"leaves {', '.join(outputs)}\n")
-    table.show()
-
-
-def section_rows(config: type[Section], depth: int = 0) -> Iterator[Row]:
-    """A section's keys in order, each followed by the keys of the sections that may stand there."""
-    for name, field in config.model_fields.items():
-        margin = "  " * depth
-        yield margin + (field.alias or name), _type(field), _default(field), _help(field)
-        tag = field.discriminator
-        for section in _sections(field.annotation):
-            if isinstance(tag, str):
-                yield f"{margin}  {tag}: {_words(section.model_fields[tag].annotation)}", "", "", _doc(section)
-            inner = section_rows(section, depth + (2 if tag else 1))
-            yield from (row for row in inner if row[0].strip() != tag)
-
-
-def _sections(annotation: Any) -> Iterator[type[Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
-    else:
-        for inner in get_args(annotation):
-            yield from _sections(inner)
-
-
-def _type(field: FieldInfo) -> str:
-    """The type in words, with its bounds: `int > 0`, `float > 0, ≤ 1`."""
-    words = _words(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
-    bounds = [f"{sign} {getattr(one, name):g}" for one in field.metadata for name, sign in SIGNS if hasattr(one, name)]
-    return f"{words} {', '.join(bounds)}".strip()
-
-
-def _words(annotation: Any) -> str:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        marks = [mark for mark in inner[1:] if isinstance(mark, Marker) and mark != UNKEYED]
-        return marks[0].name if marks else _words(inner[0])
-    if origin is Literal:
-        return " | ".join(map(str, inner)) if len(inner) <= FEW else "name"
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_words(one) for one in inner if one is not type(None)))
-    if origin is list:
-        return f"list of {_plural(_words(inner[0]))}"
-    if origin is dict:
-        return "map" if inner[1] is Any else f"map of {_plural(_words(inner[1]))}"
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return "section"
-    return WORDS[annotation]
-
-
-def _plural(words: str) -> str:
-    return f"({words})" if " " in words else words.removesuffix("s") + "s"
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    return "all" if value and value == list(_choices(field.annotation)) else _value(value)
-
-
-def _help(field: FieldInfo) -> str:
-    choices = _choices(field.annotation)
-    many = f" Names: {', '.join(choices)}." if len(choices) > FEW else ""
-    return (field.description or "") + many
-
-
-def _choices(annotation: Any) -> tuple[str, ...]:
-    """The values of a choice, of an optional one, or of a list of them."""
-    inner = get_args(annotation)
-    return (
-        inner if get_origin(annotation) is Literal else next((found for one in inner if (found := _choices(one))), ())
-    )
-
-
-def _value(value: Any) -> str:
-    """A value as a recipe would have it."""
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_value(item)}" for key, item in value.items()) + "}"
-    return {"None": "none", "True": "true", "False": "false", "": '""'}.get(str(value), str(value))
-
-
-def _doc(config: type[Section]) -> str:
-    return (config.__doc__ or "").partition("\n\n")[0]
+    print(f"{kind}: {first_words(config_of(kind))}")
+    print(f"leaves {', '.join(outputs_of(kind))}\n")
+    show_keys(section_rows(config_of(kind)))

@@ -41,13 +41,22 @@ def show_records(path: Path, limit: int | None = None) -> None:
     shown = 0
     for _, row in islice(found, limit or SHOWN):
         shown += 1
+        print_fields(row)
         if is_plain(out):
-            print("\n".join(line for field in fields(row) for line in plain(field)), end="\n\n")
+            print()
         else:
-            for field in fields(row):
-                out.print(rich(field, out))
             out.rule(style="dim")
     print(_closing(path, found, shown))
+
+
+def print_fields(row: dict[str, Any]) -> None:
+    """One object, in the form that standard output is for."""
+    out = console()
+    for field in fields(row):
+        if is_plain(out):
+            print("\n".join(plain(field)))
+        else:
+            out.print(rich(field, out))
 
 
 def fields(row: dict[str, Any], depth: int = 0, code: bool = False) -> Iterator[Field]:

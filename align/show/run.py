@@ -1,6 +1,6 @@
 """Tables of runs: stages with their counts, models with their scores, and what a plan would run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..recipe.closing import describe
@@ -24,10 +24,16 @@ def show_run(found: Mapping[str, Any]) -> None:
 
 
 def show_scores(found: Mapping[str, Any]) -> None:
-    """One table a score stage: two of them may have scored the same names on different problems."""
+    """One table a score stage: two of them may have scored the same names on different problems.
+
+    pass@k of other k than 1 stands in a table of its own, so that both fit a terminal of 80 columns.
+    """
     for stage, score in found["scores"].items():
         print()
         _scores(f"{stage}: {score['problems']}", score["models"], score["paired"]).show()
+        if more := [k for k in next(iter(score["models"].values()))["k"] if k != 1]:
+            print()
+            _several(f"{stage}: pass@k", score["models"], more).show()
 
 
 def show_plan(steps: Iterable[Step], seconds: Mapping[str, float]) -> None:
@@ -41,11 +47,10 @@ def show_plan(steps: Iterable[Step], seconds: Mapping[str, float]) -> None:
 
 
 def _scores(title: str, models: Mapping[str, Any], paired: Mapping[str, Any]) -> Table:
-    """pass@k by model in percent, and the paired difference to the first model. Intervals are 95 %."""
+    """pass@1 by model in percent, and the paired difference to the first model. Intervals are 95 %."""
     first = next(iter(models))
-    more = [f"pass@{k}" for k in models[first]["k"] if k != 1]
     minus = [f"minus {first}", "95 %"] if len(models) > 1 else []
-    columns = ("model", "pass@1", "95 %", *more, *minus, "problems")
+    columns = ("model", "pass@1", "95 %", *minus, "problems")
     table = Table(columns, title, columns[1:])
     for name, score in models.items():
         pair = paired.get(f"{name}-{first}")
@@ -54,8 +59,17 @@ def _scores(title: str, models: Mapping[str, Any], paired: Mapping[str, Any]) ->
             name,
             f"{score['pass@1']:.1f}",
             f"[{score['low']:.1f}, {score['high']:.1f}]",
-            *(f"{score[k]:.1f}" for k in more),
             *difference[: len(minus)],
             str(score["problems"]),
         )
+    return table
+
+
+def _several(title: str, models: Mapping[str, Any], ks: Sequence[int]) -> Table:
+    """pass@k by model in percent, with 95 % intervals."""
+    columns = ("model", *(heading for k in ks for heading in (f"pass@{k}", "95 %")))
+    table = Table(columns, title, columns[1:])
+    for name, score in models.items():
+        cells = ((f"{score[f'pass@{k}']:.1f}", f"[{score[f'low@{k}']:.1f}, {score[f'high@{k}']:.1f}]") for k in ks)
+        table.add(name, *(cell for pair in cells for cell in pair))
     return table

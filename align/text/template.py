@@ -26,6 +26,8 @@ class Template:
     """Python format over `code`; None where the prompt ends inside the answer's function."""
     docstring_first: bool = False
     """The prompt is source that ends with a docstring, which moves before it."""
+    about: str = ""
+    """When to use it."""
 
     @property
     def id(self) -> str:
@@ -36,19 +38,36 @@ class Template:
 TEMPLATES = {
     template.name: template
     for template in (
-        Template("plain", "{prompt}\n"),
-        Template("raw", "{prompt}"),
-        # PanGu-Coder2 (arXiv 2307.14936) trains on the prompt in quotes and the code alone
-        Template("pangu-coder2", '"""\n{prompt}\n"""\n'),
-        # … and is evaluated on HumanEval with the docstring before the signature
-        Template("humaneval", '"""\n{docstring}\n"""\n{head}', completion=None, docstring_first=True),
+        Template("plain", "{prompt}\n", about="The default: a task in words; the code begins on a line of its own."),
+        Template(
+            "raw",
+            "{prompt}",
+            about="Prompts that are final already, such as those of SFT rows of your own: nothing is added.",
+        ),
+        Template(
+            "pangu-coder2",
+            '"""\n{prompt}\n"""\n',
+            about="The prompt in quotes and the code alone: what PanGu-Coder2 (arXiv 2307.14936) trains on.",
+        ),
+        Template(
+            "humaneval",
+            '"""\n{docstring}\n"""\n{head}',
+            completion=None,
+            docstring_first=True,
+            about="What PanGu-Coder2 is evaluated on: prompts that are a signature with its docstring. Cannot train.",
+        ),
         Template(
             "alpaca",
             "Below is an instruction that describes a task. Write a response that appropriately completes the "
             "request.\n\n### Instruction:\n{prompt}\n\n### Response:\n",
+            about="Models that are tuned on instructions in Alpaca's form.",
         ),
-        # xP3: inputs, one space that belongs to the targets, targets
-        Template("bloomz", "{prompt}", completion=" {code}"),
+        Template(
+            "bloomz",
+            "{prompt}",
+            completion=" {code}",
+            about="BLOOMZ, tuned on xP3: inputs, one space that belongs to the targets, targets.",
+        ),
     )
 }
 """Name → template."""

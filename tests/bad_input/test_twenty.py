@@ -41,7 +41,7 @@ def test_01_a_misspelt_key(refused):
     ("key", "cure"),
     {
         "warmup_ratio": "renamed in transformers 5: write warmup_steps: 0.03",
-        "per_device_train_batch_size": "write global_batch_size and max_tokens_per_batch in the stage",
+        "per_device_train_batch_size": "derived from global_batch_size and max_tokens_per_batch",
         "max_prompt_length": "gone from trl: write max_length in the stage",
     }.items(),
 )

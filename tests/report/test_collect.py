@@ -6,8 +6,8 @@ import os
 import pytest
 
 from align.errors import DataError
-from align.io import write
-from align.report.collect import collect
+from align.io import sha256_file, write
+from align.report.collect import collect, is_begun, state_of
 
 from .conftest import METRICS
 
@@ -104,7 +104,7 @@ def test_a_folder_that_is_no_run_is_one_clear_error(tmp_path):
 def test_prompts_are_shown_only_while_their_file_is_the_one_that_was_scored(finished, tmp_path, problems):
     shown = collect(finished.folder).scores[0].prompts
     # the first two are fixed, the third is broken, the last is solved by both
-    assert shown == {problem.id: problem.prompt for problem in problems[:3]}
+    assert {id: prompt.text for id, prompt in shown.items()} == {problem.id: problem.prompt for problem in problems[:3]}
     write(tmp_path / "heldout.jsonl", problems[:3])
     assert collect(finished.folder).scores[0].prompts == {}
 
@@ -115,3 +115,30 @@ def test_without_the_recipe_a_run_is_still_told(finished, tmp_path):
     report = collect(finished.folder)
     assert report.scores[0].prompts == {}
     assert report.scores[0].solved.changes[0].fixed == 2
+
+
+def test_own_ids_are_texts_and_whole_numbers_in_columns_that_are_named_so(finished, tmp_path, problems):
+    meta = {"task_id": "HumanEval/3", "uid": 0, "sub_ID": 7}
+    no_ids = {"id": "", "valid": 1, "bid": "x", "row-id": [1], "x_uuid": True}
+    named = [problem.model_copy(update={"meta": meta | no_ids}) for problem in problems]
+    path = tmp_path / "heldout.jsonl"
+    write(path, named)
+    finished.finish("score", "score", {}, {"problems": str(path)}, {"problems": sha256_file(path)})
+    (shown, *_) = collect(finished.folder).scores[0].prompts.values()
+    assert shown.own_ids == {"task_id": "HumanEval/3", "uid": "0", "sub_ID": "7"}
+
+
+def test_a_stage_that_is_not_done_has_a_state_of_its_own(trained):
+    leftover, active = trained.begin("clean", key="0" * 64), trained.begin("score")
+    os.utime(leftover, (1, 1))
+    (trained.folder / ".lock").touch()
+    assert is_begun(active)
+    assert not is_begun(trained.folder / "clean")
+    assert not is_begun(trained.folder)
+    assert state_of(active) == ("stopped", None)
+    with open(trained.folder / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert state_of(active) == ("running", None)
+        assert state_of(leftover) == ("stopped", None)
+    (active / ".stopped").write_text("no problem")
+    assert state_of(active) == ("failed", "no problem")

@@ -113,7 +113,20 @@ def test_several_samples_a_problem_show_every_k(trained, tmp_path, problems):
     assert "pass@4" in text
     assert "4 samples each" in text
     assert "4 fixed" in text
-    assert "more than half of the samples" in text
+    meaning = "A model solves a problem if more than half of its 4 samples pass."
+    assert text.count(meaning) == 2
+    assert f"{meaning} At least one model solves 4 of 4." in text
+
+
+def test_a_problem_is_called_by_its_own_id_too(trained, tmp_path, problems):
+    named = [problem.model_copy(update={"meta": {"task_id": f"HumanEval/{n}"}}) for n, problem in enumerate(problems)]
+    write(tmp_path / "heldout.jsonl", named)
+    answers = {model: [sample(model, problem.id, model == "rrtf") for problem in problems] for model in ("sft", "rrtf")}
+    trained.score(answers, tmp_path / "heldout.jsonl")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "toy.yaml").write_text("stages: {clean: {problems: heldout.jsonl}}")
+    text = page(trained).text
+    assert f"HumanEval/2 Add number 2. Problem {problems[2].id} , task_id HumanEval/2" in text
 
 
 def test_checkpoints_are_drawn_against_steps_and_only_the_best_is_compared(trained, tmp_path, problems):

@@ -1,7 +1,8 @@
 import pytest
 
 from align.recipe.recipe import kinds
-from align.show.kind import config_of, section_rows, show_kind
+from align.show.keys import section_rows
+from align.show.kind import config_of, show_kind
 
 
 def table(kind: str) -> dict[str, tuple[str, ...]]:

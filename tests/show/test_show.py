@@ -1,71 +1,23 @@
 """What the commands print: plain in a pipe, drawn on a terminal, JSON on demand."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from align.cli import main
-from align.generate.request import Sampling
-from align.io import write, write_json
+from align.io import write
 from align.recipe.recipe import kinds
 from align.recipe.summary import summary
-from align.recipe.workspace import Workspace
-from align.score.compare import Answer, compare
+
+from .conftest import ENVIRONMENT, align
 
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 BOXES = re.compile("[\u2500-\u257f\x1b…]")
 HOSTILE = "\x1b]0;owned\x07[bold red]def f():\r\n\treturn 1"
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS")}
-
-
-def align(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command whose output is a pipe."""
-    return subprocess.run(
-        [sys.executable, "-m", "align", *words],
-        env={**ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def answers(model: str, passed: Sequence[bool]) -> list[Answer]:
-    facts = {"sample_index": 0, "code": "x", "reason": None, "tests_passed": 1, "tests_total": 1, "isolation": "none"}
-    return [
-        Answer(model=model, problem_id=str(i), passed=good, outcome="passed" if good else "wrong_answer", **facts)
-        for i, good in enumerate(passed)
-    ]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A run with a data stage, a stage that is not done, and two score stages on different problems."""
-    monkeypatch.chdir(tmp_path)
-    workspace = Workspace(tmp_path / "runs", "toy")
-    order = ["clean", "rrtf", "score", "score-hard"]
-
-    def finish(stage, kind, counts, config=None, score=None):
-        folder = workspace.folder / f"{stage}-0123456789ab"
-        write(folder / "problems.jsonl", [])
-        if score:
-            write_json(folder / "score.json", score)
-        facts = {"name": stage, "kind": kind, "key": "0123456789ab", "config": config, "counts": counts}
-        workspace.finish(folder, {**facts, "seconds": 1.5})
-        workspace.record(stage, folder, {"recipe": "r.yaml", "run": "toy", "seed": 7, "order": order})
-
-    finish("clean", "clean", {"kept": 11449, "rejected": {"contaminated": 1551, "duplicate": 12}})
-    easy, hard = (True, True, False, True), (False, True, False, False)
-    for stage, problems, passed in (("score", "heldout", easy), ("score-hard", "$clean/problems.jsonl", hard)):
-        steps = {f"rrtf@{step}": answers("m", passed) for step in range(25, 275, 25)}
-        measured = compare({"sft": answers("sft", passed[::-1]), **steps}, [1], n=1, sampling=Sampling())
-        finish(stage, "score", {"problems": 4}, {"problems": problems}, measured)
-    return workspace.folder
 
 
 @pytest.fixture
@@ -178,8 +130,14 @@ def test_a_locale_without_a_character_shows_its_escape():
     assert "Our field \\u2192 the file's column" in told.stdout
 
 
-def test_what_cannot_be_limited_or_shown_says_what_can(run, capsys):
-    assert main(["show", "clean", "--limit", "2"]) == 2
-    assert "--limit belongs to one" in capsys.readouterr().err
-    assert main(["show", "runs/toy/clean"]) == 2
-    assert "name problems.jsonl in it" in capsys.readouterr().err
+def test_what_cannot_be_limited_or_shown_says_what_can(run, tmp_path, capsys):
+    (tmp_path / "r.yaml").write_text("stages: {}\n")
+    for words, told in {
+        "clean --limit 2": "--limit belongs to one",
+        "runs": "name a run: runs/toy",
+        "runs/toy/clean/problem.jsonl": "no such file: did you mean 'runs/toy/clean/problems.jsonl'?",
+        "missing.jsonl --limit 3": "missing.jsonl: no such file\n",
+        "r.yaml": "a recipe: align plan r.yaml",
+    }.items():
+        assert main(["show", *words.split()]) == 2
+        assert told in capsys.readouterr().err
