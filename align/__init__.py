@@ -1,6 +1,6 @@
 """Preference alignment of code models: ranked responses (RRTF), DPO, and the unit tests that rank. Loads no torch."""
 
-from .rank import UnitTests, make_groups, make_pairs, rank_responses
+from .rank import UnitTests, make_groups, make_pairs, make_sft_rows, rank_responses
 from .recipe import Recipe
 from .schema import PreferencePair, Problem, RankedGroup, Ranking, Response, Verdict
 
@@ -15,5 +15,6 @@ __all__ = [
     "Verdict",
     "make_groups",
     "make_pairs",
+    "make_sft_rows",
     "rank_responses",
 ]

@@ -333,8 +333,11 @@ def _lacks(error: ValidationError, kind: type[Record], row: dict[str, Any], colu
     if first["type"] != "missing" or not name:
         return None
     found = f"(columns: {', '.join(row)})"
+    theirs = columns.get(name, name)
+    if theirs in row:
+        return f"{theirs}: null, but each row needs {name}: fill it, or leave the row out"
     if name in columns:
-        return f"no column {columns[name]!r} {found}: mend `columns:`"
+        return f"no column {theirs!r} {found}: mend `columns:`"
     return f"{name}: missing {found}: add it" + (", or name its column in `columns:`" if kind in FORMS else "")
 
 

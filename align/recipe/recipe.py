@@ -249,7 +249,9 @@ def _check_value(recipe: Recipe, marker: Marker, value: str, place: Place) -> No
         _check_reference(recipe, value, where)
     elif marker in (MODEL, MODELS):
         if value not in recipe.models:
-            raise ConfigError(f"{where}: no model {value!r} under models: {suggest(value, recipe.models)}")
+            stages = [f"${stage.name}/model" for stage in recipe.stages if stage.name == value]
+            cure = f"did you mean {stages[0]!r}?" if stages else suggest(value, recipe.models)
+            raise ConfigError(f"{where}: no model {value!r} under models: {cure}")
         _check_entry(recipe, value, where)
     else:
         _check_file(recipe, recipe.benchmarks.get(value, value), where)

@@ -188,12 +188,10 @@ def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest
         for (_, written, _), (_, resolved, _) in zip(marked(stage.config), marked(config), strict=True)
         if is_reference(written)
     }
-    trained_on = {
-        other.name: resolve(recipe, other.config, done)
-        for other in _below(recipe, stage)
-        if other.trains and other != stage
-    }
-    context = Context(stage.name, folder, recipe.seed, local_models(recipe), labels, trained_on)
+    below = [other for other in _below(recipe, stage) if other != stage]
+    trained_on = {other.name: resolve(recipe, other.config, done) for other in below if other.trains}
+    templates = sorted({name for other in below if (name := getattr(other.config, "template", None))})
+    context = Context(stage.name, folder, recipe.seed, local_models(recipe), labels, trained_on, templates)
     try:
         counts: Counts = stage.module.run(config, context)
     except ModuleNotFoundError as error:

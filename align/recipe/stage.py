@@ -4,7 +4,7 @@ A stage kind is a module `align.stages.<kind>`. Markers in a Config's annotation
 are files or models, and which do not change results.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,6 +50,8 @@ class Context:
     """Path of every file or model that an earlier stage left → that stage's name."""
     trained_on: Mapping[str, Section] = field(default_factory=dict)
     """Training stage that this one builds on, near or far → its Config."""
+    templates: Sequence[str] = ()
+    """The templates that stages below this one name."""
 
     def model(self, name: str) -> AnyEntry:
         """The entry of a `Model` value: by name, or the weights in a folder that a stage left."""

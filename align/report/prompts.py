@@ -39,7 +39,8 @@ def prompts(folder: Path, facts: dict[str, Any], score: Manifest, wanted: Set[st
     path = folder / written[1:] if is_reference(written) else _benchmark(folder, facts, written)
     if path is None or not path.is_file() or sha256_file(path) != score.data["inputs"]["problems"]:
         return {}
-    found = (problem for problem in read(path, Problem) if problem.id in wanted)
+    columns = score.data["config"].get("columns")
+    found = (problem for problem in read(path, Problem, columns) if problem.id in wanted)
     return {problem.id: Prompt(_text(problem), _own_ids(problem)) for problem in found}
 
 

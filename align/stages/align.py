@@ -32,6 +32,14 @@ class Config(sft.Config):
         return check_name(loss)
 
     @model_validator(mode="after")
+    def _data_fits_the_loss(self) -> "Config":
+        needed, other = ("pairs", "groups") if isinstance(self.loss, Dpo) else ("groups", "pairs")
+        if self.data.startswith("$") and self.data.endswith(f"/{other}.jsonl"):
+            meant = self.data.replace(f"/{other}.", f"/{needed}.")
+            raise bad_key("data", f"loss {self.loss.name} reads {needed}: did you mean {meant!r}?")
+        return self
+
+    @model_validator(mode="after")
     def _reference_has_no_dropout(self) -> "Config":
         if isinstance(self.loss, Dpo) and not self.disable_dropout:
             raise bad_key("disable_dropout", "must be true for dpo: its reference has no dropout")

@@ -28,7 +28,7 @@ class Config(Section):
     """Attention heads; they divide the width."""
     vocab_size: int = Field(default=768, gt=0)
     """Tokens, with the 256 bytes, pad and EOS."""
-    max_position: int = Field(default=256, gt=0)
+    max_position: int = Field(default=1024, gt=0)
     """Longest row in tokens; BLOOM has no limit."""
     texts: File
     """JSON Lines whose `prompt` and `completion` the tokenizer learns from."""

@@ -1,5 +1,6 @@
 """Judge responses by their problems' unit tests and write verdicts, rankings and training rows."""
 
+import sys
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -13,7 +14,7 @@ from ..rank import UnitTests, make_groups, make_pairs, make_sft_rows, rank_respo
 from ..rank.groups import Pairs, SftTarget
 from ..rank.unit_tests import ScoreScale
 from ..recipe.stage import UNKEYED, Context, Counts, File, Model
-from ..schema import Problem, Response, Role, Verdict
+from ..schema import NO_VERDICT, Problem, Ranking, Response, Role, Verdict
 from ..text.template import TEMPLATES, TemplateName, completion_text, render, template
 
 VERSION = 1
@@ -112,8 +113,9 @@ def run(config: Config, context: Context) -> Counts:
         drop_teacher_below=config.drop_teacher_below,
         require_teacher_pass=config.require_teacher_pass,
     )
+    dropped = groups.dropped | not_judged(verdicts, rankings, context.name)
     if not groups.rows:
-        raise StageError(f"stages.{context.name}: no group is left of {len(rankings)} problems: {groups.dropped}")
+        raise StageError(f"stages.{context.name}: no group is left of {len(problems)} problems: {dropped}")
     pairs = make_pairs(groups.rows, pairs=config.pairs, passing_score=1.0 if config.score_scale == "unit" else 3.0)
     sft_rows = make_sft_rows(groups.rows)
     write(context.out / "verdicts.jsonl", verdicts)
@@ -127,7 +129,7 @@ def run(config: Config, context: Context) -> Counts:
         "groups": len(groups.rows),
         "pairs": len(pairs),
         "sft_rows": len(sft_rows),
-        "dropped": groups.dropped,
+        "dropped": dropped,
     }
 
 
@@ -142,6 +144,21 @@ def asked_by(given: str | None, responses: list[Response], where: str) -> str:
     if asked and asked != [template(name).id]:
         raise StageError(f"{where}: the students were asked by {', '.join(asked)}, not by {template(name).id}")
     return name
+
+
+def not_judged(verdicts: list[Verdict], rankings: list[Ranking], name: str) -> dict[str, int]:
+    """How many problems have no response with a verdict, through no fault of theirs; the first one is told."""
+    ranked = {ranking.problem_id for ranking in rankings}
+    lost = {one.problem_id: one for one in verdicts if one.outcome in NO_VERDICT and one.problem_id not in ranked}
+    if not lost:
+        return {}
+    first = next(iter(lost.values()))
+    print(
+        f"align: warning: {name}: {len(lost)} problems could not be judged, such as {first.problem_id}: {first.outcome}"
+        + (f", {first.reason}" if first.reason else ""),
+        file=sys.stderr,
+    )
+    return {"not_judged": len(lost)}
 
 
 def judge(config: Config, context: Context, problems: list[Problem], responses: list[Response]) -> list[Verdict]:

@@ -76,6 +76,13 @@ class Config(Section):
     batch_size: int = Field(default=256, gt=0)
     """Answers generated at once by weights run here."""
 
+    @field_validator("template")
+    @classmethod
+    def _can_train(cls, name: str | None) -> str | None:
+        if name is not None and template(name).completion is None:
+            raise ValueError(f"{name} only asks, and has no form for what is trained on: use it in score")
+        return name
+
 
 @dataclass(frozen=True)
 class Asked:

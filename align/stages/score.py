@@ -44,8 +44,8 @@ class Config(Section):
     """Score problems too that stand word for word in what the models were trained on."""
     keep_best: bool = False
     """Leave the model with the highest pass@1 in `model/`, of equals the first; never on a benchmark."""
-    template: TemplateName = "plain"
-    """Template of the final prompt text."""
+    template: TemplateName | None = None
+    """Template of the final prompt text; by default the one that the stages below name, or `plain`."""
     n: int = Field(default=1, gt=0)
     """Samples a problem."""
     temperature: float = Field(default=0.0, ge=0)
@@ -59,7 +59,9 @@ class Config(Section):
     k: list[int] = Field(default=[1], min_length=1)
     """The k of pass@k."""
     limit: int | None = Field(default=None, gt=0)
-    """Score only the first problems."""
+    """Score only so many problems."""
+    offset: int = Field(default=0, ge=0)
+    """Leave out the first problems."""
     batch_size: int = Field(default=256, gt=0)
     """Answers generated at once."""
     workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
@@ -96,9 +98,10 @@ def outputs(config: Config) -> tuple[str, ...]:
 
 def run(config: Config, context: Context) -> Counts:
     """Read problems; write one result a sample and the summary."""
-    problems = read(config.problems, Problem, config.columns)[: config.limit]
+    problems = read(config.problems, Problem, config.columns)[config.offset :][: config.limit]
     if not problems:
-        raise StageError(f"stages.{context.name}: {config.problems} holds no problem")
+        raise StageError(f"stages.{context.name}: {config.problems} holds no problem after {config.offset}")
+    config = config.model_copy(update={"template": asked_by(config, context)})
     if not config.allow_trained:
         refuse_trained(config, context, problems)
     answers: dict[str, list[Answer]] = {}
@@ -130,15 +133,31 @@ def spelt_out(models: dict[str, str]) -> tuple[dict[str, str], dict[str, dict[st
     return found, dict(steps)
 
 
+def asked_by(config: Config, context: Context) -> str:
+    """The template: a model is measured in the form that it was trained on, unless another one is given.
+
+    Raises:
+        StageError: the stages below name several.
+    """
+    if config.template is None and len(context.templates) > 1:
+        told = ", ".join(context.templates)
+        raise StageError(f"stages.{context.name}.template: the stages below use several ({told}): name one of them")
+    return config.template or next(iter(context.templates), "plain")
+
+
+def prompt(config: Config, problem: Problem) -> str:
+    """What a model is asked, once the template is decided."""
+    assert config.template is not None
+    return render(config.template, problem)
+
+
 def refuse_trained(config: Config, context: Context, problems: list[Problem]) -> None:
     """Refuse problems whose whole prompt is that of a row which a stage below trained on, layout and signs aside.
 
     Raises:
         StageError: with the first such row.
     """
-    texts = [
-        (problem.id, text) for problem in problems for text in (prompt_text(problem), render(config.template, problem))
-    ]
+    texts = [(problem.id, text) for problem in problems for text in (prompt_text(problem), prompt(config, problem))]
     known, found, first = index(texts, WHOLE), set(), ""
     for name, trained in context.trained_on.items():
         column = (trained.columns or {}).get("prompt", "prompt")  # type: ignore[attr-defined]
@@ -168,7 +187,7 @@ def sample(config: Config, context: Context, name: str, model: str, problems: li
     """The answers' texts, problem × sample."""
     requests = [
         Request(
-            prompt=render(config.template, problem),
+            prompt=prompt(config, problem),
             sampling=sampling(config),
             seed=derive_seed("score", context.seed, index, problem.id),
             purpose="solve",

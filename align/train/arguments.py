@@ -6,18 +6,20 @@ it would refuse pass, and only our own rules are checked.
 """
 
 import ast
+import difflib
 import functools
 import importlib.util
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import suggest
-
 DEFAULTS: dict[str, Any] = {"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 0.03}
 """Used where a recipe does not say otherwise."""
 
 RENAMED = {
+    "lr": "write learning_rate",
+    "epochs": "write num_train_epochs",
+    "batch_size": "write global_batch_size in the stage",
     "warmup_ratio": "renamed in transformers 5: write warmup_steps: 0.03 (a share below 1)",
     "gradient_checkpointing": "renamed in transformers 5: write activation_checkpointing",
     "gradient_checkpointing_kwargs": "renamed in transformers 5: write activation_checkpointing_kwargs",
@@ -158,7 +160,9 @@ def check_arguments(args: dict[str, Any]) -> list[Fault]:
         if key in REFUSED:
             faults.append(Fault(key, REFUSED[key]))
         elif known and key not in known:
-            faults.append(Fault(key, f"no such argument of transformers.TrainingArguments: {suggest(key, known)}"))
+            close = difflib.get_close_matches(key, known, n=1)
+            cure = f": did you mean {close[0]!r}?" if close else ""
+            faults.append(Fault(key, f"no such argument of transformers.TrainingArguments{cure}"))
         elif known and not _fits(value, known[key]):
             faults.append(Fault(key, f"expected {' or '.join(sorted(known[key]))}, found {value!r}"))
         elif isinstance(value, int | float) and not _in_range(key, value):

@@ -10,10 +10,10 @@ import pytest
 
 from align.cli import main
 from align.io import write
-from align.schema import SftRow
+from align.schema import Problem, Response, SftRow
 from align.text.template import template
 
-from .conftest import ALIGN, MODEL, PROBLEM, RANK, RESPONSES, SCORE, SFT, recipe
+from .conftest import ALIGN, GOOD, MODEL, PROBLEM, RANK, RESPONSES, SCORE, SFT, recipe
 
 RECIPES = {
     "a tab": ("stages:\n\trank: {}\n", "2: not YAML: found character '\\t' that cannot start any token: indent with"),
@@ -206,3 +206,45 @@ def test_a_problem_that_is_scored_and_trained_on(refused, model):
         r"stages.score.problems: 1 of 1 problems are trained on \(sft was trained on /.*/sft.jsonl:5\): leave", said
     )
     assert main(["run", path, "stages.score.allow_trained=true"]) == 0
+
+
+def test_a_null_that_is_needed(refused, model):
+    write(Path("own.jsonl"), [{"task": "a", "program": "b"}, {"task": "c", "program": None}])
+    columns = "{prompt: task, completion: program}"
+    path = recipe(f"  sft: {{model: m, data: own.jsonl, columns: {columns}, args: {{use_cpu: true}}}}", MODEL)
+    assert refused("run", path).endswith(
+        "/own.jsonl:2: program: null, but each row needs completion: fill it, or leave the row out"
+    )
+
+
+MISUSED = {
+    "stages.dpo.data=$rank/groups.jsonl": "loss dpo reads pairs: did you mean '$rank/pairs.jsonl'?",
+    "stages.dpo.loss={name: rrtf}": "loss rrtf reads groups: did you mean '$rank/groups.jsonl'?",
+    "stages.dpo.model=rank": "no model 'rank' under models: did you mean '$rank/model'?",
+    "stages.dpo.args.lr=1": "args.lr: write learning_rate",
+    "stages.dpo.args.zzz=1": "args.zzz: no such argument of transformers.TrainingArguments",
+    "stages.sample.template=humaneval": "humaneval only asks, and has no form for what is trained on: use it in score",
+}
+
+
+@pytest.mark.parametrize("override", MISUSED)
+def test_what_does_not_fit_is_refused_before_anything_runs(refused, model, override):
+    path = recipe(
+        "  sample: {problems: problems.jsonl, from: [{model: m}], template: plain}",
+        f"  {RANK}",
+        "  dpo: {use: align, model: m, data: $rank/pairs.jsonl, loss: {name: dpo}}",
+        MODEL,
+    )
+    assert main(["check", path]) == 0
+    assert MISUSED[override] in refused("check", path, override)
+
+
+def test_a_problem_whose_tests_are_broken_is_counted_and_told(capsys):
+    broken = Problem(prompt="Add three.", entry_point="add", tests=["assert add(1, 2) = 3"])
+    write(Path("problems.jsonl"), [PROBLEM, broken])
+    more = [Response(problem_id=broken.id, text=GOOD, code=GOOD)]
+    write(Path("responses.jsonl"), [*RESPONSES, *more])
+    assert main(["run", recipe(f"  {RANK}")]) == 0
+    said = capsys.readouterr()
+    assert f"rank: 1 problems could not be judged, such as {broken.id}: test_error, SyntaxError" in said.err
+    assert "dropped 1 (not_judged 1)" in said.out

@@ -1,6 +1,7 @@
 """What a run's folder tells, finished or not."""
 
 import fcntl
+import json
 import os
 
 import pytest
@@ -9,7 +10,7 @@ from align.errors import DataError
 from align.io import sha256_file, write
 from align.report.collect import collect, is_begun, state_of
 
-from .conftest import METRICS
+from .conftest import METRICS, sample
 
 
 def states(run) -> list[str]:
@@ -142,3 +143,23 @@ def test_a_stage_that_is_not_done_has_a_state_of_its_own(trained):
         assert state_of(leftover) == ("stopped", None)
     (active / ".stopped").write_text("no problem")
     assert state_of(active) == ("failed", "no problem")
+
+
+def test_prompts_are_read_under_the_columns_that_were_scored(trained, problems, tmp_path):
+    path = tmp_path / "own.jsonl"
+    write(path, [{"task": problem.prompt, "checks": problem.tests} for problem in problems])
+    trained.score(
+        {
+            "sft": [sample("sft", problem.id, False) for problem in problems],
+            "rrtf": [sample("rrtf", problem.id, True) for problem in problems],
+        },
+        path,
+    )
+    (marker,) = trained.folder.glob("score-*/stage.json")
+    data = json.loads(marker.read_text())
+    data["config"]["columns"] = {"prompt": "task", "tests": "checks"}
+    marker.write_text(json.dumps(data))
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "toy.yaml").write_text("stages: {clean: {problems: own.jsonl}}")
+    (score,) = collect(trained.folder).scores
+    assert {prompt.text for prompt in score.prompts.values()} == {problem.prompt for problem in problems}

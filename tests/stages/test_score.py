@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from align.errors import ConfigError
+from align.errors import ConfigError, StageError
 from align.io import write
 from align.models.load import load_model
 from align.models.tiny import random_model, save_tiny, train_tokenizer
@@ -115,3 +115,17 @@ def test_a_choice_is_checked_before_anything_runs(override: str, told: str | Non
     with pytest.raises(ConfigError) as refused:
         Recipe.load(recipe, [override])
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "below", "used"),
+    [(None, [], "plain"), (None, ["raw"], "raw"), ("humaneval", ["raw"], "humaneval"), (None, ["plain", "raw"], None)],
+)
+def test_a_model_is_measured_in_the_form_it_was_trained_on(given: Any, below: list[str], used: str | None) -> None:
+    config = score.Config.model_validate({"models": {"m": "m"}, "problems": "p", "template": given})
+    context = Context("s", Path(), 0, templates=below)
+    if used is None:
+        with pytest.raises(StageError, match=r"use several \(plain, raw\): name one of them"):
+            score.asked_by(config, context)
+    else:
+        assert score.asked_by(config, context) == used
