@@ -81,7 +81,7 @@ class Hashed(Record):
     id: str = ""
     """16 hex digits of the sha256 of what identifies the record; computed, never chosen."""
     meta: dict[str, Any] = Field(default_factory=dict)
-    """Anything of the user's own, such as `task_id`; comes back in every output, never hashed."""
+    """Anything of the user's own, such as `task_id`; stays with the record, never hashed."""
 
     @model_validator(mode="after")
     def _fill_id(self) -> "Hashed":
