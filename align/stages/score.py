@@ -20,14 +20,11 @@ from ..rank import UnitTests
 from ..recipe.stage import ALL, UNKEYED, Context, Counts, File, Models
 from ..schema import Problem, Response
 from ..score.compare import Answer, answer_of, compare
-from ..text.similarity import index, overlap
 from ..text.template import TemplateName, prompt_text, render
 from ..train.checkpoints import PREFIX, step_of
 
 VERSION = 2
 RUNS_PROGRAMS = True
-WHOLE = 10**9
-"""Words in a run, so many that texts are compared whole."""
 OUTPUTS = ("results.jsonl", "score.json", "model")
 
 
@@ -152,19 +149,24 @@ def prompt(config: Config, problem: Problem) -> str:
 
 
 def refuse_trained(config: Config, context: Context, problems: list[Problem]) -> None:
-    """Refuse problems whose whole prompt is that of a row which a stage below trained on, layout and signs aside.
+    """Refuse problems whose prompt, in any template used, is that of a row which a stage below trained on.
+
+    White space does not matter; signs do, which tell one problem from another.
 
     Raises:
         StageError: with the first such row.
     """
-    texts = [(problem.id, text) for problem in problems for text in (prompt_text(problem), prompt(config, problem))]
-    known, found, first = index(texts, WHOLE), set(), ""
+    known, found, first = {}, set(), ""
+    for problem in problems:
+        asked = [render(name, problem) for name in context.templates]
+        for text in (prompt_text(problem), prompt(config, problem), *asked):
+            known[" ".join(text.split())] = problem.id
     for name, trained in context.trained_on.items():
         column = (trained.columns or {}).get("prompt", "prompt")  # type: ignore[attr-defined]
         for where, row in rows(trained.data):  # type: ignore[attr-defined]
-            hit = overlap(row[column], known, WHOLE) if isinstance(row.get(column), str) else None
+            hit = known.get(" ".join(str(row.get(column)).split()))
             if hit is not None:
-                found.add(hit[0])
+                found.add(hit)
                 first = first or f"{name} was trained on {where}"
     if found:
         raise StageError(

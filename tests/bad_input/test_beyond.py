@@ -193,7 +193,10 @@ def test_another_template_than_the_students_were_asked_by(refused):
 
 
 def test_a_problem_that_is_scored_and_trained_on(refused, model):
-    write(Path("sft.jsonl"), [*SFT, SftRow(prompt="ADD\n", completion="pass\n")])
+    write(
+        Path("sft.jsonl"),
+        [*SFT, SftRow(prompt="Add?\n", completion="pass\n"), SftRow(prompt=" Add.\n\n", completion="pass\n")],
+    )
     stages = [
         "  sft: {model: m, data: sft.jsonl, args: &args {max_steps: 1, use_cpu: true}}",
         "  dpo: {use: align, model: $sft/model, data: pairs.jsonl, loss: {name: dpo}, args: *args}",
@@ -203,7 +206,7 @@ def test_a_problem_that_is_scored_and_trained_on(refused, model):
     assert main(["run", path, "--only", "sft", "--only", "dpo"]) == 0
     said = refused("run", path)
     assert re.match(
-        r"stages.score.problems: 1 of 1 problems are trained on \(sft was trained on /.*/sft.jsonl:5\): leave", said
+        r"stages.score.problems: 1 of 1 problems are trained on \(sft was trained on /.*/sft.jsonl:6\): leave", said
     )
     assert main(["run", path, "stages.score.allow_trained=true"]) == 0
 
