@@ -203,9 +203,10 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from .recipe import Recipe
+    from .recipe.plan import not_run_here
 
     recipe = Recipe.load(arguments.recipe, arguments.overrides)
-    for note in recipe.notes():
+    for note in [*recipe.notes(), *not_run_here(recipe)]:
         print(f"note: {note}")
     print(f"{arguments.recipe}: {len(recipe.stages)} stages, no errors")
     return 0

@@ -1,7 +1,7 @@
 """Foreign row forms, translated to our records: the files people already have are read as they are.
 
-Problems: HumanEval and EvalPlus, MBPP, CodeAlpaca, `messages`. Groups: RRHF, UltraFeedback. Rows of ours pass
-through. APPS-style `input_output` is not read yet.
+Problems: HumanEval, MBPP, CodeAlpaca, `messages`, and those of `align.forms_code`. Groups: RRHF, UltraFeedback. Rows
+of ours pass through.
 """
 
 import ast
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import DataError
+from .forms_code import evalplus, exercism, input_output, livecodebench, quixbugs
 from .schema import PreferencePair, Problem, RankedGroup, Record, SftRow, content_id
 
 Row = dict[str, Any]
@@ -53,7 +54,9 @@ HOLDS: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "a list of texts": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
     "a list of numbers": lambda value: isinstance(value, list) and all(isinstance(item, int | float) for item in value),
+    "a number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "an object": lambda value: isinstance(value, dict),
+    "a list of lists": lambda value: isinstance(value, list) and all(isinstance(item, list) for item in value),
     "a list of objects": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
 }
 """What a column may hold → whether a value is that."""
@@ -177,6 +180,25 @@ def called_function(tests: list[str]) -> str | None:
 
 FORMS: dict[type[Record], list[Form]] = {
     Problem: [
+        Form(
+            evalplus,
+            {
+                "task_id": "anything",
+                "prompt": "text",
+                "entry_point": "text",
+                "canonical_solution": "text",
+                "base_input": "a list of lists",
+            },
+            {"plus_input": "a list of lists", "atol": "a number"},
+        ),
+        Form(input_output, {"input_output": "anything"}, {"starter_code": "text"}),
+        Form(livecodebench, {"question_content": "text", "public_test_cases": "anything"}),
+        Form(
+            exercism,
+            {"module": "text", "test": "text", "example": "text", "stub": "text", "instructions": "text"},
+            {"instructions_append": "text"},
+        ),
+        Form(quixbugs, {"name": "text", "buggy": "text", "correct": "text", "json_testcases": "text"}),
         Form(
             _humaneval,
             {"task_id": "anything", "prompt": "text", "entry_point": "text", "test": "text"},

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from align.cli import main, parse
+from align.execute import isolation
 from align.io import write
 from align.schema import Problem, Response
 
@@ -71,9 +72,30 @@ def test_what_is_not_built_yet_says_so(folder, capsys):
     path = recipe("sample: {problems: problems.jsonl, from: [{model: t}]}")
     Path(path).write_text(Path(path).read_text() + "models:\n  t: {base_url: http://localhost:1/v1, model: m}\n")
     assert "endpoints are not run by this version yet" in said(capsys, "run", path)
-    assert "isolation A: " in said(capsys, "run", recipe(RANK[:-1] + ", isolation: A}")).replace(
-        "isolation A ", "isolation A: "
-    )
+
+
+@pytest.fixture
+def without_level_a(monkeypatch):
+    monkeypatch.delenv("ALIGN_ISOLATION")
+    monkeypatch.setattr(isolation, "probe", lambda level: "unshare: EPERM" if level == "A" else None)
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+@pytest.mark.parametrize("asked", ["", ", isolation: A"])
+def test_a_level_that_the_machine_does_not_give_is_refused_with_the_cure(folder, without_level_a, capsys, verb, asked):
+    assert main([verb, recipe(f"{RANK[:-1]}{asked}}}")]) == 2
+    first, *cure = capsys.readouterr().err.splitlines()
+    assert first == "align: stages.rank: isolation A cannot be had here: unshare: EPERM"
+    assert any("--isolation none, or ALIGN_ISOLATION=none" in line for line in cure)
+    assert not list(folder.glob("runs/**/stage.json"))
+
+
+def test_a_recipe_is_checked_where_it_cannot_run(folder, without_level_a, capsys):
+    assert main(["check", recipe(RANK)]) == 0
+    said = capsys.readouterr().out
+    assert "note: stages.rank: isolation A cannot be had here: unshare: EPERM: align doctor tells the cure\n" in said
+    assert main(["check", recipe(f"{RANK[:-1]}, isolation: B}}")]) == 0
+    assert "note:" not in capsys.readouterr().out
 
 
 def test_wrong_words_and_wrong_stage_names_are_refused(folder, capsys):

@@ -12,6 +12,7 @@ ROOT = Path(align.__file__).parent
 ORDER = [
     "errors",
     "schema",
+    "forms_code",
     "forms",
     "io",
     "config",
@@ -123,6 +124,10 @@ def test_no_exported_name_equals_a_sub_package():
 
 
 def test_the_executor_starts_quickly():
-    script = "import time; t = time.perf_counter(); import align.execute; print(time.perf_counter() - t)"
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert float(told.stdout) < 0.9
+    script = "import time; t = time.perf_counter(); from align.execute import Pool; print(time.perf_counter() - t)"
+    script += f"; import sys; assert not set(sys.modules) & {TRAINING_LIBRARIES!r}"
+    # the best of three: the machine may be busy
+    runs = [
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(3)
+    ]
+    assert min(float(run.stdout) for run in runs) < 1.0

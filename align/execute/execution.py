@@ -3,16 +3,15 @@
 import re
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from ..schema import Isolation, Outcome
-from .sandbox.board import COMPILE, ENDED, HELD, LOADING, RUNNING, TESTING, TESTS, UNREACHED
+from pydantic import BaseModel
+
+from ..schema import STRICT, Isolation, Outcome
+from .sandbox.tally import HELD, RUNNING, UNREACHED
 
 TAIL_CHARACTERS = 500
-_CPU_SIGNALS = {signal.SIGPROF, signal.SIGXCPU}
-_NAMES = {"MemoryError": "memory", "SIGXFSZ": "output_limit"}
 _SCRUBBED = ((re.compile(r"0x[0-9a-fA-F]+"), "0x…"), (re.compile(r"[\w./-]*/align-run-\w+"), "."))
 
 
@@ -36,20 +35,68 @@ class Execution:
     """Measured: user and system time; never part of a record."""
 
 
-def judge(facts: Mapping[str, Any], cpu_limit: float, isolation: Isolation) -> Execution:
-    """The outcome of what a zygote reported.
+class Facts(BaseModel):
+    """What a tester tells about one program. It may be wrong about its own tests, but never malformed."""
+
+    model_config = STRICT
+
+    candidate: int
+    states: str
+    """State of each assert, a digit each."""
+    ended: bool
+    """The tests ran to their end."""
+    raised: bool
+    """The program, or an assert, raised."""
+    reason: str
+    """The first exception's name."""
+    said: str
+    """What the first failure looks like."""
+    load: Literal["loaded", "compile_error", "load_error", "died"]
+    died: bool
+    """The program ended before it had answered every call."""
+    cpu: float
+    """CPU seconds of its longest run."""
+    signal: int
+    exit: int
+    how: Literal["", "timeout", "stalled"]
+    """Why it was ended."""
+    output_limit: bool
+    stderr: str
+    """The end of it."""
+
+
+class BadTests(BaseModel):
+    """What a tester tells where its tests cannot be run."""
+
+    model_config = STRICT
+
+    candidate: int
+    tests_error: str
+
+
+class TesterDied(BaseModel):
+    """What a zygote tells where the tester ended in the middle of a program's turn."""
+
+    model_config = STRICT
+
+    how: Literal["timeout", "stalled", "gone"]
+    ran: bool
+    """The program had been run: the tests may have died of what it returned."""
+    signal: int
+    """That the tester had died of; 0 where it was ended, or left by itself."""
+
+
+def judge(facts: Facts, isolation: Isolation) -> Execution:
+    """The outcome of what a tester reported.
 
     Args:
-        facts: the board's facts, and how the process ended.
-        cpu_limit: the limit it ran under, in CPU seconds.
-        isolation: the level it ran under.
+        facts: its report.
+        isolation: the level the program ran under.
     """
-    if "tests_error" in facts:
-        return Execution("test_error", facts["tests_error"], 0, 0, None, isolation, None, 0.0)
     passed = _passed(facts)
-    outcome, reason = _outcome(facts, passed, cpu_limit)
+    outcome, reason = _outcome(facts, passed)
     failed = [index for index, held in enumerate(passed) if not held]
-    tested = facts["phase"] != LOADING and outcome != "test_error"
+    tested = facts.load == "loaded"
     return Execution(
         outcome=outcome,
         reason=reason,
@@ -57,32 +104,43 @@ def judge(facts: Mapping[str, Any], cpu_limit: float, isolation: Isolation) -> E
         tests_total=len(passed),
         failed_tests=failed if tested and failed else None,
         isolation=isolation,
-        stderr_tail=None if outcome == "passed" else _tail(facts["stderr"]),
-        cpu_seconds=facts["cpu_seconds"],
+        stderr_tail=None if outcome == "passed" else _tail(facts.said + facts.stderr),
+        cpu_seconds=facts.cpu,
     )
 
 
-def _passed(facts: Mapping[str, Any]) -> list[bool]:
+def without_verdict(outcome: Outcome, reason: str, isolation: Isolation) -> Execution:
+    """An execution that says nothing of the program."""
+    return Execution(outcome, reason, 0, 0, None, isolation, None, 0.0)
+
+
+def judge_death(died: TesterDied, isolation: Isolation) -> Execution:
+    """The outcome where a fresh tester died again: of what the program returned, or of its own tests."""
+    if not died.ran:
+        return without_verdict("test_error", died.how if died.how != "gone" else _death(died.signal), isolation)
+    if died.how == "gone":
+        return Execution("wrong_answer", _death(died.signal), 0, 0, None, isolation, None, 0.0)
+    return Execution("timeout", None, 0, 0, None, isolation, None, 0.0)
+
+
+def _passed(facts: Facts) -> list[bool]:
     """For each assert, whether it holds: one that was not reached, or was left by an exception that the tests
     waited for, holds only where the tests ran to their end."""
-    holds = {HELD, UNREACHED, RUNNING} if facts["phase"] == ENDED else {HELD}
-    return [state in holds for state in facts["asserts"]]
+    holds = {HELD, UNREACHED, RUNNING} if facts.ended and not facts.died else {HELD}
+    return [int(state) in holds for state in facts.states]
 
 
-def _outcome(facts: Mapping[str, Any], passed: list[bool], cpu_limit: float) -> tuple[Outcome, str | None]:
-    phase, reason = facts["phase"], _NAMES.get(facts["reason"], facts["reason"]) or None
-    if facts["fault"] == COMPILE:
+def _outcome(facts: Facts, passed: list[bool]) -> tuple[Outcome, str | None]:
+    reason = "output_limit" if facts.output_limit and facts.died else facts.reason or None
+    if facts.load == "compile_error":
         return "compile_error", reason
-    if facts["fault"] == TESTS:
-        return "test_error", reason
-    if phase == ENDED and all(passed):
+    if facts.load == "loaded" and facts.ended and not facts.died and all(passed):
         return "passed", None
-    # neither the end of the tests nor an exception was seen: the process was ended, or ended itself
-    died = phase in (LOADING, TESTING) and not (phase == LOADING and facts["raised"])
-    if died and (facts["stalled"] or facts["signal"] in _CPU_SIGNALS or facts["cpu_seconds"] >= cpu_limit):
+    if facts.how:
         return "timeout", None
-    reason = reason or (_death(facts["signal"]) if died else None)
-    if phase == LOADING or ((died or facts["raised"]) and not any(passed)):
+    if facts.died:
+        reason = reason or _death(facts.signal)
+    if facts.load != "loaded" or ((facts.died or facts.raised) and not any(passed)):
         return "runtime_error", reason
     return "wrong_answer", reason
 
@@ -95,7 +153,7 @@ def _death(number: int) -> str:
     except ValueError:
         # real-time signals have no name
         name = f"signal {number}"
-    return _NAMES.get(name, name)
+    return name
 
 
 def _tail(stderr: str) -> str | None:

@@ -1,8 +1,19 @@
-"""Which isolation level programs get, and why. Levels A and B are named here and not built yet."""
+"""Which isolation level programs get, and why not a stronger one. Finds out by trying; runs no program.
 
+Level A is all of it: namespaces, a root of its own, Landlock, seccomp. Level B, without namespaces, keeps programs from
+the machine's files, network and processes by Landlock and seccomp; they can write nowhere. Level none limits
+resources only. `auto` is A or nothing: less is taken only by whoever asks for it.
+"""
+
+import errno
+import functools
+import json
 import os
+import platform
+import subprocess
 import sys
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from ..errors import BackendError, ConfigError, suggest
 from ..schema import Isolation
@@ -10,9 +21,17 @@ from ..schema import Isolation
 Requested = Literal["auto", "A", "B", "none"]
 LEVELS: tuple[Requested, ...] = ("auto", "A", "B", "none")
 VARIABLE = "ALIGN_ISOLATION"
-CURE = f"say `none` (--isolation none, isolation: none, or {VARIABLE}=none)"
-
-_warned = False
+ARCHITECTURES = ("x86_64", "aarch64")
+_PROBE_SECONDS = 30
+_SWITCHES: dict[str, tuple[str, str]] = {
+    "kernel.unprivileged_userns_clone": ("0", "1"),
+    "user.max_user_namespaces": ("0", "15000"),
+    "user.max_pid_namespaces": ("0", "15000"),
+    "user.max_net_namespaces": ("0", "15000"),
+    "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),
+}
+"""Kernel settings that forbid level A: the forbidding value, and one that allows it."""
+_CONTAINER = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 
 
 def isolation_level(requested: str = "auto") -> Isolation:
@@ -20,45 +39,117 @@ def isolation_level(requested: str = "auto") -> Isolation:
 
     Raises:
         ConfigError: no such level.
-        BackendError: this machine, or this version, cannot give it.
+        BackendError: this machine cannot give it; says what forbids it, and the cure.
     """
     wanted = _wanted(requested)
-    if wanted in ("A", "B"):
-        raise BackendError(f"isolation {wanted} is not built yet: to run programs under your own user, {CURE}")
-    if lack := _lacking():
-        raise BackendError(f"programs cannot be run here: {lack}; run them on Linux 5.4 or later")
-    return "none"
+    level: Isolation = "A" if wanted == "auto" else wanted
+    if reason := probe(level):
+        raise BackendError(f"isolation {level} cannot be had here: {reason}\n{_cure(level)}")
+    return level
 
 
-def why() -> str:
-    """Why the level is what it is, in one line."""
-    return (
-        f"programs run under your user, with resource limits only; the sandbox is not built yet; to accept that, {CURE}"
-    )
+def why(requested: str = "auto") -> str:
+    """What a level means here, or what stands in its way, in one line; by default the level that `auto` means."""
+    wanted = _wanted(requested)
+    level: Isolation = "A" if wanted == "auto" else wanted
+    if reason := probe(level):
+        return f"level {level} cannot be had: {reason}"
+    chosen = f"asked for by {VARIABLE}" if requested == "auto" and VARIABLE in os.environ else "tried out"
+    return {
+        "A": f"{chosen}: namespaces, a root of its own, seccomp{_landlock()}",
+        "B": f"{chosen}: Landlock and seccomp, no namespaces; programs can write nowhere",
+        "none": f"{chosen}: programs run under your user, with resource limits only",
+    }[level]
 
 
-def warn_once(requested: str) -> None:
-    """Say once a process that nobody asked for so little isolation."""
-    global _warned
-    if _wanted(requested) == "auto" and not _warned:
-        _warned = True
-        print(f"align: warning: {why()}", file=sys.stderr, flush=True)
-
-
-def _wanted(requested: str) -> str:
-    wanted = os.environ.get(VARIABLE, "auto") if requested == "auto" else requested
-    if wanted not in LEVELS:
-        place = VARIABLE if requested == "auto" else "isolation"
-        raise ConfigError(f"{place}: no level {wanted!r}: {suggest(wanted, LEVELS)}")
-    return wanted
-
-
-def _lacking() -> str | None:
-    if not sys.platform.startswith("linux"):
+@functools.cache
+def probe(level: Isolation) -> str | None:
+    """Why a level cannot be had on this machine, or None. Tried once a process, in a child interpreter."""
+    if not hasattr(os, "fork"):
+        return f"{sys.platform} has no fork"
+    if level != "none" and not sys.platform.startswith("linux"):
         return f"{sys.platform} is not Linux"
-    for call in ("fork", "pidfd_open", "memfd_create"):
-        if not hasattr(os, call):
-            return f"this Python has no os.{call}"
-    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
-        return "the kernel does not list a process's children under /proc"
-    return None
+    if level != "none" and platform.machine() not in ARCHITECTURES:
+        return f"no seccomp filter for {platform.machine()}: only {' and '.join(ARCHITECTURES)}"
+    report = _try(level)
+    if not report:
+        return None
+    number = report["errno"]
+    name = f" ({errno.errorcode.get(number, number)})" if number else ""
+    return "; ".join([f"{report['failed']}{name}", *_forbidding(level, number)])
+
+
+def _try(level: Isolation) -> dict[str, Any]:
+    """What the self-check reports: `failed` and `errno`, or nothing."""
+    command = [sys.executable, "-s", "-P", "-S", "-B", "-m", "sandbox.selfcheck", level]
+    clean = {"PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": "0"}
+    try:
+        ran = subprocess.run(
+            command, env=clean, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"the self-check did not end in {_PROBE_SECONDS} s", "errno": None}
+    try:
+        report: dict[str, Any] = json.loads(ran.stdout)
+    except ValueError:
+        told = ran.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return {"failed": f"the self-check ended with {ran.returncode}: {told}", "errno": None}
+    return report
+
+
+def _wanted(requested: str) -> Requested:
+    wanted = os.environ.get(VARIABLE, "auto") if requested == "auto" else requested
+    for level in LEVELS:
+        if wanted == level:
+            return level
+    place = VARIABLE if requested == "auto" else "isolation"
+    raise ConfigError(f"{place}: no level {wanted!r}: {suggest(wanted, LEVELS)}")
+
+
+def _forbidding(level: Isolation, number: int | None) -> list[str]:
+    """What is known to forbid a level, as it stands on this machine."""
+    found = [f"{name} is {value}" for name, (value, _) in _SWITCHES.items() if level == "A" and _setting(name) == value]
+    if number == errno.ENOSPC:
+        found.append("a limit user.max_*_namespaces is reached, here or in an outer namespace")
+    if _filtered():
+        found.append("a seccomp filter is on this process, as in a container")
+    return found
+
+
+def _cure(level: Isolation) -> str:
+    lines = []
+    if level == "A" and sys.platform.startswith("linux"):
+        lines += [f"sudo sysctl -w {name}={good}" for name, (bad, good) in _SWITCHES.items() if _setting(name) == bad]
+        if _filtered():
+            lines.append(f"{_CONTAINER} …")
+    if level == "B" and "landlock" not in _read("/sys/kernel/security/lsm"):
+        lines.append("boot Linux 5.13 or later with landlock in lsm=")
+    asks = [f"--isolation {weaker}, or {VARIABLE}={weaker}: {what}" for weaker, what in _weaker(level)]
+    return "\n".join(f"  {line}" for line in [*lines, *asks])
+
+
+def _weaker(level: Isolation) -> list[tuple[str, str]]:
+    choices = [
+        ("B", "Landlock and seccomp without namespaces; programs can write no files"),
+        ("none", "no isolation: only inside a container or machine that you throw away"),
+    ]
+    return {"A": choices, "B": choices[1:], "none": []}[level]
+
+
+def _landlock() -> str:
+    return ", Landlock" if "landlock" in _read("/sys/kernel/security/lsm") else ""
+
+
+def _setting(name: str) -> str:
+    return _read(f"/proc/sys/{name.replace('.', '/')}")
+
+
+def _filtered() -> bool:
+    return "\nSeccomp:\t2\n" in _read("/proc/self/status")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().rstrip(" \n") if path.startswith("/proc/sys") else Path(path).read_text()
+    except OSError:
+        return ""

@@ -1,40 +1,42 @@
 """Run many programs at once and give their executions in input order. Identical programs run once.
 
-The work is pulled by workers, each a thread here and a zygote process. A result is remembered only in a cache that
-the caller names. Does not assemble programs and does not score them.
+Each worker is a thread here and a zygote process; it stays with one problem while there are programs of it, so that
+one tester serves them, and takes from another worker's problem when there is nothing else. A result is remembered only
+in a cache that the caller names. Does not assemble programs and does not score them.
 """
 
 import os
-import queue
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ..errors import BackendError
-from ..io import Journal
 from ..schema import Isolation, content_id
-from .execution import Execution, judge
-from .isolation import Requested, isolation_level, warn_once
+from .backlog import Backlog, Task
+from .cache import Cache
+from .crew import Crew
+from .execution import BadTests, Execution, Facts, TesterDied, judge, judge_death, without_verdict
+from .isolation import Requested, isolation_level
+from .profile import NUMPY, STD, Profile
 from .program import Program
-from .worker import Worker, ZygoteDied, numpy_folder
+from .worker import Report, ZygoteDied
 
-VERSION = 1
+VERSION = 2
 """Bumped by hand when the same program may get another outcome."""
 CPU_SECONDS = 3.0
 """Limit where neither the program nor the pool has one."""
+GRACE = 1.25
+"""A program is ended at this many times its limit: one that ends between the two is run again, alone."""
 MEMORY_MB = 1024
 WINDOW = 2048
 """Programs read ahead of the one whose result is waited for."""
 ATTEMPTS = 2
-
+"""Tries of a program that has no verdict."""
 OnDone = Callable[[int, Execution], None]
 
 
@@ -43,9 +45,10 @@ class Pool:
 
     Args:
         workers: programs run at once; by default the cores this process may use.
-        isolation: `auto` (the strongest level there is), `A`, `B` or `none`.
+        isolation: `auto` (level A, or refuse), `A`, `B` or `none`.
         timeout: CPU seconds for a program that has no limit of its own; 3 by default.
-        cache: a file of results, read first and added to; it survives `kill -9`.
+        cache: a file of results, read and added to; it survives `kill -9`, and other processes may use it too.
+        profile: the interpreter that runs the programs; by default this one, with numpy.
 
     Raises:
         BackendError: programs cannot be run on this machine at that level.
@@ -58,22 +61,25 @@ class Pool:
         isolation: Requested = "auto",
         timeout: float | None = None,
         cache: Path | None = None,
+        profile: Profile | None = None,
     ) -> None:
         self.level: Isolation = isolation_level(isolation)
-        warn_once(isolation)
         self.executed = 0
         """Programs really run so far: neither repeated nor read from the cache."""
         self._timeout = timeout or CPU_SECONDS
-        count = workers or len(os.sched_getaffinity(0))
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="align-run")
+        self._profile = profile
+        self._cache = Cache(cache) if cache is not None else None
         self._floor = _Floor()
         self._lock = threading.Lock()
-        self._closed = False
-        self._workers: list[Worker] = []
-        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        self._journal = Journal(cache) if cache is not None else None
-        entries = self._journal.entries if self._journal else []
-        self._known: dict[str, dict[str, Any]] = {entry["key"]: entry["execution"] for entry in entries}
+        count = workers or len(os.sched_getaffinity(0))
+        self._backlog = Backlog(count)
+        self._crews = [Crew(self.level) for _ in range(count)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(number,), name=f"align-run-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> "Pool":
         return self
@@ -85,16 +91,13 @@ class Pool:
 
     def close(self) -> None:
         """End every process and wait for it."""
-        with self._lock:
-            self._closed = True
-            workers = list(self._workers)
-        for worker in workers:
-            worker.stop()
-        self._threads.shutdown(cancel_futures=True)
-        for worker in workers:
-            worker.close()
-        if self._journal:
-            self._journal.close()
+        self._backlog.close()
+        for crew in self._crews:
+            crew.stop()
+        for thread in self._threads:
+            thread.join()
+        if self._cache:
+            self._cache.close()
 
     def run(self, programs: Iterable[Program], on_done: OnDone | None = None) -> Iterator[Execution]:
         """One Execution a program, in order, while later ones still run.
@@ -105,15 +108,15 @@ class Pool:
                 one call at a time.
 
         Raises:
-            BackendError: a program could not be run twice, through no fault of its own.
+            BackendError: the workers do not start, or the pool was closed.
         """
         seen: dict[str, Future[Execution]] = {}
         waiting: deque[Future[Execution]] = deque()
         turn = threading.Lock()
         try:
             for index, program in enumerate(programs):
-                key = self._key(program)
-                future = seen.get(key) or seen.setdefault(key, self._threads.submit(self._execution, program, key))
+                task = self._task(program)
+                future = seen.get(task.key) or seen.setdefault(task.key, self._submitted(task))
                 if on_done:
                     future.add_done_callback(partial(_report, index, on_done, turn))
                 waiting.append(future)
@@ -125,72 +128,94 @@ class Pool:
             for future in waiting:
                 future.cancel()
 
-    def _key(self, program: Program) -> str:
-        """Everything that the outcome depends on."""
-        machine = [*sys.version_info[:3], bool(numpy_folder())]
-        return content_id([VERSION, program.key, *self._limits(program), self.level, machine])
-
-    def _limits(self, program: Program) -> tuple[float, int]:
+    def _task(self, program: Program) -> Task:
         limits = program.limits
-        return (limits and limits.cpu_seconds) or self._timeout, (limits and limits.memory_mb) or MEMORY_MB
+        cpu_seconds = (limits and limits.cpu_seconds) or self._timeout
+        memory_mb = (limits and limits.memory_mb) or MEMORY_MB
+        profile = self._profile or (NUMPY if program.profile == "numpy" else STD)
+        key = content_id([VERSION, program.key, cpu_seconds, memory_mb, self.level, profile.key])
+        return Task(program, cpu_seconds, memory_mb << 20, profile, key)
 
-    def _execution(self, program: Program, key: str) -> Execution:
-        if program.unsupported:
-            return Execution("unsupported", program.unsupported, 0, 0, None, self.level, None, 0.0)
-        with self._lock:
-            known = self._known.get(key)
-        if known is not None:
-            return Execution(**known)
-        with self._floor.shared():
-            found = self._judged(program)
-        if found.outcome == "timeout":
-            with self._floor.alone():
-                found = self._judged(program)
+    def _submitted(self, task: Task) -> "Future[Execution]":
+        if task.program.unsupported:
+            task.future.set_result(without_verdict("unsupported", task.program.unsupported, self.level))
+        elif self._cache and (known := self._cache.get(task.key)) is not None:
+            task.future.set_result(known)
+        else:
+            self._backlog.add(task)
+        return task.future
+
+    def _work(self, number: int) -> None:
+        """One worker's thread: take tasks until the pool is closed."""
+        crew = self._crews[number]
+        try:
+            while tasks := self._backlog.take(number):
+                tasks = [task for task in tasks if task.future.set_running_or_notify_cancel()]
+                self._settle(crew, tasks)
+        finally:
+            crew.close()
+
+    def _settle(self, crew: Crew, tasks: list[Task]) -> None:
+        """Give every task its execution, or the error that kept it from one."""
+        try:
+            with self._floor.shared():
+                again = self._judged(crew, tasks, GRACE)
+            for task in again:
+                with self._floor.alone():
+                    self._judged(crew, [task], 1.0)
+        except BaseException as error:
+            for task in tasks:
+                if not task.future.done():
+                    task.future.set_exception(error)
+
+    def _judged(self, crew: Crew, tasks: list[Task], grace: float) -> list[Task]:
+        """Finish tasks of one problem; those that are to be run again alone are returned.
+
+        What ends without a verdict is tried again, on a fresh zygote or tester.
+        """
+        again, left = [], deque(tasks)
+        while left:
+            try:
+                for report in crew.reports(list(left), grace):
+                    task = left[0]
+                    task.failures += isinstance(report, TesterDied)
+                    if isinstance(report, TesterDied) and task.failures < ATTEMPTS:
+                        break
+                    left.popleft()
+                    if grace > 1 and isinstance(report, Facts) and _is_near(report, task):
+                        again.append(task)
+                    else:
+                        self._finish(task, _execution(report, self.level))
+            except ZygoteDied as died:
+                if self._backlog.closed:
+                    raise BackendError("the pool is closed") from None
+                task = left[0]
+                task.failures += 1
+                if task.failures >= ATTEMPTS:
+                    self._finish(left.popleft(), without_verdict("infra_error", str(died), self.level))
+        return again
+
+    def _finish(self, task: Task, found: Execution) -> None:
         with self._lock:
             self.executed += 1
-            if self._journal:
-                self._known[key] = asdict(found)
-                self._journal.append({"key": key, "execution": self._known[key]})
-        return found
+        if self._cache and found.outcome != "infra_error":
+            self._cache.put(task.key, found)
+        task.future.set_result(found)
 
-    def _judged(self, program: Program) -> Execution:
-        cpu_seconds, memory_mb = self._limits(program)
-        job = {**program.job(), "cpu_seconds": cpu_seconds, "memory_mb": memory_mb}
-        return judge(self._facts(job), cpu_seconds, self.level)
 
-    def _facts(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run a job on a zygote; a second one where the first dies."""
-        died = ""
-        for _ in range(ATTEMPTS):
-            worker = self._worker()
-            try:
-                facts = worker.run(job)
-            except ZygoteDied as error:
-                died = str(error)
-                self._discard(worker)
-                continue
-            self._idle.put(worker)
-            return facts
-        raise BackendError(f"a worker died {ATTEMPTS} times while running one program ({died}): it has no verdict")
+def _execution(report: Report, level: Isolation) -> Execution:
+    match report:
+        case Facts():
+            return judge(report, level)
+        case TesterDied():
+            return judge_death(report, level)
+        case BadTests(tests_error=reason):
+            return without_verdict("test_error", reason, level)
 
-    def _worker(self) -> Worker:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            pass
-        with self._lock:
-            if self._closed:
-                raise BackendError("the pool is closed")
-            worker = Worker()
-            self._workers.append(worker)
-        return worker
 
-    def _discard(self, worker: Worker) -> None:
-        with self._lock:
-            if self._closed:
-                raise BackendError("the pool is closed")
-            self._workers.remove(worker)
-        worker.close()
+def _is_near(facts: Facts, task: Task) -> bool:
+    """Whether the load of the machine may have made the difference: it took a little more than its limit, or waited."""
+    return facts.how == "stalled" or (not facts.how and facts.cpu > task.cpu_seconds)
 
 
 class _Floor:

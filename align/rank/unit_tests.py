@@ -1,17 +1,22 @@
 """Judge responses by running their problems' tests. Gives facts (Verdicts) and their raw scores; orders nothing."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..errors import DataError
-from ..execute import Execution, Pool, Program, program_for
-from ..schema import NO_VERDICT, Problem, Response, Verdict
+from ..errors import ConfigError, DataError
+from ..execute import Execution, Pool, Profile, Program, program_for
+from ..execute.isolation import Requested
+from ..execute.service import Client
+from ..schema import NO_VERDICT, Isolation, Problem, Response, Verdict
 
 PASSED = 3.0
 """Raw score of a response that passes every test."""
 ScoreScale = Literal["unit", "paper"]
+VARIABLE = "ALIGN_EXECUTE_SHARED"
+"""Set to 1, it makes `shared` the default."""
 
 
 class UnitTests:
@@ -19,19 +24,33 @@ class UnitTests:
 
     Args:
         workers: programs run at once; the number of cores by default.
-        isolation: `auto` (the strongest level there is, or refuse), `A`, `B` or `none`.
+        isolation: `auto` (level A, or refuse), `A`, `B` or `none`.
         timeout: CPU seconds a program, where its problem has no limit of its own.
         cache: a file of results that survives the call; nothing is reused without it.
+        profile: the interpreter that runs the programs; by default this one, with numpy.
+        shared: run on the workers that all processes of this user share; by default where ALIGN_EXECUTE_SHARED is 1.
+
+    Raises:
+        ConfigError: shared workers are asked for, and a number of them or an interpreter, which they have already.
     """
 
     def __init__(
         self,
         workers: int | None = None,
-        isolation: Literal["auto", "A", "B", "none"] = "auto",
+        isolation: Requested = "auto",
         timeout: float | None = None,
         cache: Path | None = None,
+        *,
+        profile: Profile | None = None,
+        shared: bool | None = None,
     ) -> None:
-        self._settings = (workers, isolation, timeout, cache)
+        self._workers, self._profile = workers, profile
+        self._isolation, self._timeout, self._cache = isolation, timeout, cache
+        self._shared = os.environ.get(VARIABLE) == "1" if shared is None else shared
+        for name, value in (("workers", workers), ("profile", profile)):
+            if self._shared and value is not None:
+                asked = VARIABLE if shared is None else "shared"
+                raise ConfigError(f"{asked}: workers that are shared take no {name}: leave out {name}, or {asked}")
 
     def judge(
         self,
@@ -52,8 +71,7 @@ class UnitTests:
         """
         index = index_problems(problems)
         pairs = [(response, problem_of(response, index)) for response in responses]
-        workers, isolation, timeout, cache = self._settings
-        with Pool(workers, isolation=isolation, timeout=timeout, cache=cache) as pool:
+        with self._opened() as pool:
             programs = [_program(response, problem) for response, problem in pairs]
             runs = pool.run(program for program in programs if program is not None)
             for (response, problem), program in zip(pairs, programs, strict=True):
@@ -64,6 +82,13 @@ class UnitTests:
                 if on_done is not None:
                     on_done(response, ran)
                 yield verdict(response, problem, ran)
+
+    def _opened(self) -> Pool | Client:
+        if self._shared:
+            return Client(isolation=self._isolation, timeout=self._timeout, cache=self._cache)
+        return Pool(
+            self._workers, isolation=self._isolation, timeout=self._timeout, cache=self._cache, profile=self._profile
+        )
 
     async def ajudge(self, problems: Iterable[Problem], responses: Sequence[Response]) -> AsyncIterator[Verdict]:
         """`judge` for asyncio: the event loop is free while programs run."""
@@ -124,7 +149,7 @@ def verdict(response: Response, problem: Problem, ran: Execution) -> Verdict:
     )
 
 
-def no_program(response: Response, problem: Problem, isolation: Literal["A", "B", "none"]) -> Verdict:
+def no_program(response: Response, problem: Problem, isolation: Isolation) -> Verdict:
     """The Verdict of a response that holds no program."""
     return Verdict(
         response_id=response.id,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Place, Section, expand
-from ..errors import StageError
+from ..errors import BackendError, ConfigError, StageError
 from ..io import HUB, parse_hub
 from ..models.entry import AnyEntry, Endpoint, Offline
 from .recipe import Recipe, Stage, marked, replace
@@ -63,7 +63,7 @@ def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[
             "version": version,
             "config": keyed(replace(stage.config, visit)),
             "seed": recipe.seed,
-            "isolation": isolation(stage),
+            **programs(stage),
         }
     )
     folder = workspace.stage_folder(stage.name, key)
@@ -109,13 +109,34 @@ def resolve(recipe: Recipe, config: Section, done: Mapping[str, Manifest | None]
     return replace(config, visit)
 
 
-def isolation(stage: Stage) -> str | None:
-    """The isolation level reached, for stages that run programs: it is part of their key."""
+def programs(stage: Stage) -> dict[str, str | None]:
+    """The isolation level and the interpreter reached, for stages that run programs: both are part of their key.
+
+    Raises:
+        BackendError: this machine does not give the level.
+        ConfigError: there is no such interpreter.
+    """
     if not getattr(stage.module, "RUNS_PROGRAMS", False):
-        return None
+        return {"isolation": None}
     from ..execute import isolation_level
 
-    return isolation_level(getattr(stage.config, "isolation", "auto"))
+    profile = getattr(stage.config, "profile", None)
+    try:
+        reached = isolation_level(getattr(stage.config, "isolation", "auto"))
+        return {"isolation": reached} | ({"profile": profile.made().key} if profile else {})
+    except (BackendError, ConfigError) as error:
+        raise type(error)(f"stages.{stage.name}: {error}") from None
+
+
+def not_run_here(recipe: Recipe) -> list[str]:
+    """The stages that this machine does not run the programs of, each with the reason in one line."""
+    found = []
+    for stage in recipe.stages:
+        try:
+            programs(stage)
+        except BackendError as error:
+            found.append(f"{str(error).splitlines()[0]}: align doctor tells the cure")
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Measure: pass@k with intervals (`passk`), files of samples (`samples`), models against each other (`compare`)."""
+"""Measure: pass@k with intervals (`passk`), samples (`samples`, `scoring`), models against each other (`compare`)."""
 
 from .passk import mean_interval, paired_interval, pass_at_k
-from .samples import Sample, Score, Scored, read_samples, score_samples
+from .samples import Sample, read_samples
+from .scoring import Score, Scored, score_samples
 
 __all__ = [
     "Sample",

@@ -1,4 +1,4 @@
-"""`align score`: its options, its files and its table. What is computed stands in `samples`."""
+"""`align score`: its options, its files and its table. What is computed stands in `scoring`."""
 
 import argparse
 import json
@@ -7,23 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..execute import Profile
+from ..execute.cache import NAME
 from ..execute.isolation import LEVELS
 from ..io import make_way, read, write, write_json
 from ..schema import Problem
+from .evalplus import data_hash, evalplus_results
 from .passk import Interval
-from .samples import Score, read_samples, score_samples
+from .samples import read_samples
+from .scoring import Score, score_samples
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--problems", required=True, help="problems with tests, in any known form")
-    parser.add_argument("--samples", required=True, help="rows {task_id, completion} or {task_id, solution}")
+    parser.add_argument(
+        "--samples",
+        required=True,
+        help="rows {task_id, completion} or {task_id, solution}, or a folder of solutions as in HumanEval_0/0.py",
+    )
     parser.add_argument("--out", type=Path, metavar="V", help="write one verdict a sample here, in input order")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures here")
+    parser.add_argument(
+        "--evalplus-results", type=Path, metavar="F", help="write the result file that evalplus.evaluate reads here"
+    )
     parser.add_argument("--k", type=_ks, default=[1], metavar="1,10,100", help="the k of pass@k")
     parser.add_argument("--workers", type=_count, metavar="N", help="programs run at once; by default one a core")
     parser.add_argument("--timeout", type=_seconds, metavar="CPU_S", help="CPU seconds a program")
     parser.add_argument("--isolation", choices=LEVELS, default="auto", help="isolation level of the programs")
+    parser.add_argument("--python", metavar="PATH", help="interpreter or virtual environment that runs the programs")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep results here and reuse them")
     parser.add_argument("--partial", action="store_true", help="leave out problems that have no samples")
     parser.set_defaults(command=main)
@@ -40,20 +52,25 @@ def main(args: argparse.Namespace) -> int:
     problems = read(args.problems, Problem)
     if not problems:
         raise DataError(f"{args.problems}: no problems")
+    samples = read_samples(args.samples, problems)
+    problems_hash = data_hash(Path(args.problems)) if args.evalplus_results else ""
     score = score_samples(
         problems,
-        read_samples(args.samples, problems),
+        samples,
         k=args.k,
         workers=args.workers,
         timeout=args.timeout,
         isolation=args.isolation,
-        cache=args.cache / "executions.jsonl" if args.cache else None,
+        cache=args.cache / NAME if args.cache else None,
+        profile=Profile(args.python) if args.python else None,
         partial=args.partial,
     )
     if args.out:
         write(args.out, score.verdicts)
     if args.json:
         write_json(args.json, figures(score))
+    if args.evalplus_results:
+        write_json(args.evalplus_results, evalplus_results(samples, score.executions, problems_hash))
     print("\n".join(table(score)))
     return 0
 
@@ -61,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
 def _check_outputs(args: argparse.Namespace) -> None:
     """Refuse before the programs run what could not be written after them, or would take the place of another file."""
     taken = {Path(args.problems).resolve(): "--problems", Path(args.samples).resolve(): "--samples"}
-    for option, path in (("--out", args.out), ("--json", args.json)):
+    for option, path in (("--out", args.out), ("--json", args.json), ("--evalplus-results", args.evalplus_results)):
         if path is not None:
             make_way(path)
             if (other := taken.setdefault(path.resolve(), option)) != option:

@@ -13,11 +13,12 @@ from ..progress import progress
 from ..rank import UnitTests, make_groups, make_pairs, make_sft_rows, rank_responses
 from ..rank.groups import Pairs, SftTarget
 from ..rank.unit_tests import ScoreScale
+from ..recipe.profile import Profile
 from ..recipe.stage import UNKEYED, Context, Counts, File, Model
 from ..schema import NO_VERDICT, Problem, Ranking, Response, Role, Verdict
 from ..text.template import TEMPLATES, TemplateName, completion_text, render, template
 
-VERSION = 1
+VERSION = 2
 RUNS_PROGRAMS = True
 OUTPUTS = ("verdicts.jsonl", "rankings.jsonl", "groups.jsonl", "pairs.jsonl", "sft.jsonl")
 PAPER = {"score_scale": "paper", "teacher_tie_bonus": 0.5, "sft_target": "teacher", "pairs": "teacher_student"}
@@ -67,7 +68,9 @@ class Config(Section):
     timeout: float | None = Field(default=None, gt=0)
     """CPU seconds a program, where its problem has no limit."""
     isolation: Literal["auto", "A", "B", "none"] = "auto"
-    """Isolation of the programs."""
+    """Isolation of the programs; `auto` is level A, or a refusal."""
+    profile: Profile | None = None
+    """The interpreter of the programs, and what it has imported before they start."""
 
     @model_validator(mode="before")
     @classmethod
@@ -165,8 +168,8 @@ def judge(config: Config, context: Context, problems: list[Problem], responses: 
     """Verdicts of all responses, in order; executions done before an interruption are not repeated."""
     known = {} if config.verdicts is None else {v.response_id: v for v in read(config.verdicts, Verdict)}
     unknown = [response for response in responses if response.id not in known]
-    cache = context.out / ".executions.jsonl"
-    tests = UnitTests(config.workers, config.isolation, config.timeout, cache)
+    cache, profile = context.out / ".executions.sqlite", config.profile.made() if config.profile else None
+    tests = UnitTests(config.workers, config.isolation, config.timeout, cache, profile=profile)
     with progress(f"{context.name}: run tests", len(unknown)) as bar, Journal(context.out / "timings.jsonl") as timings:
 
         def measured(response: Response, ran: Execution) -> None:

@@ -18,7 +18,7 @@ from ..recipe.stage import Context, Counts, File, Model
 from ..schema import Problem, Response, Role, SftRow
 from ..text.template import TemplateName, completion_text, prompt_text, render, template
 
-VERSION = 2
+VERSION = 3
 OUTPUTS = ("responses.jsonl", "sft.jsonl")
 
 

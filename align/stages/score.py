@@ -17,13 +17,14 @@ from ..io import read, rows, write, write_json
 from ..models.chain import copy_model
 from ..progress import progress
 from ..rank import UnitTests
+from ..recipe.profile import Profile
 from ..recipe.stage import ALL, UNKEYED, Context, Counts, File, Models
 from ..schema import Problem, Response
 from ..score.compare import Answer, answer_of, compare
 from ..text.template import TemplateName, prompt_text, render
 from ..train.checkpoints import PREFIX, step_of
 
-VERSION = 2
+VERSION = 3
 RUNS_PROGRAMS = True
 OUTPUTS = ("results.jsonl", "score.json", "model")
 
@@ -66,7 +67,9 @@ class Config(Section):
     timeout: float | None = Field(default=None, gt=0)
     """CPU seconds a program, where its problem has no limit."""
     isolation: Literal["auto", "A", "B", "none"] = "auto"
-    """Isolation of the programs."""
+    """Isolation of the programs; `auto` is level A, or a refusal."""
+    profile: Profile | None = None
+    """The interpreter of the programs, and what it has imported before they start."""
 
     @model_validator(mode="after")
     def _k_fits(self) -> "Config":
@@ -215,7 +218,8 @@ def judge(config: Config, context: Context, name: str, problems: list[Problem], 
         )
         for (problem, index), text in zip(asked, texts, strict=True)
     ]
-    tests = UnitTests(config.workers, config.isolation, config.timeout, context.out / f".executions-{name}.jsonl")
+    cache, profile = context.out / f".executions-{name}.sqlite", config.profile.made() if config.profile else None
+    tests = UnitTests(config.workers, config.isolation, config.timeout, cache, profile=profile)
     found = []
     with progress(f"{context.name}: run {name}", len(responses)) as bar:
         for response, verdict in zip(responses, tests.judge(problems, responses), strict=True):

@@ -97,7 +97,7 @@ def test_an_output_that_would_replace_something_else(refused, option):
 
 def test_a_cache_that_is_a_file(refused):
     said = refused(*SCORE, "--cache", "problems.jsonl")
-    assert re.match(r"problems.jsonl/executions.jsonl: cannot be written \(.+\)", said)
+    assert re.match(r"problems.jsonl/executions.sqlite: cannot be written \(.+\)", said)
 
 
 def test_a_negative_number_of_workers(refused):

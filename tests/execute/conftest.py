@@ -1,18 +1,29 @@
-"""Programs in short: a function `f` with asserts, and a pool with small limits that all tests share."""
+"""Programs in short: a function `f` with asserts, and pools with small limits that all tests share.
+
+Tests that ask for `run` run at every isolation level that this machine gives; `level` says which.
+"""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from align.execute import Execution, Pool, program_for
-from align.schema import Problem
+from align.execute.isolation import probe
+from align.schema import Isolation, Problem
 
 Run = Callable[..., Execution]
 
 
+@pytest.fixture(scope="session", params=["A", "B", "none"])
+def level(request: pytest.FixtureRequest) -> Isolation:
+    if why_not := probe(request.param):
+        pytest.skip(f"no isolation {request.param} here: {why_not}")
+    return request.param
+
+
 @pytest.fixture(scope="session")
-def pool() -> Iterator[Pool]:
-    with Pool(1, isolation="none", timeout=0.4) as shared:
+def pool(level: Isolation) -> Iterator[Pool]:
+    with Pool(1, isolation=level, timeout=0.4) as shared:
         yield shared
 
 

@@ -12,11 +12,10 @@ import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
-from align.errors import BackendError, ConfigError
-from align.execute import Pool, isolation_level, program_for
-from align.execute import isolation as isolation_module
+from align.execute import Pool, program_for
 from align.io import read
 from align.schema import Limits, Problem
 
@@ -108,7 +107,7 @@ from pathlib import Path
 from align.execute import Pool, program_for
 from align.schema import Problem
 problem = Problem(prompt="Write f.", entry_point="f", tests=["assert f() % 3"])
-programs = [program_for(problem, solution=f"import time\\ntime.sleep(.02)\\ndef f(): return {i}") for i in range(60)]
+programs = [program_for(problem, solution=f"import time\\ntime.sleep(.02)\\ndef f(): return {i}") for i in range(120)]
 with Pool(2, isolation="none", cache=Path(sys.argv[1])) as pool:
     for found in pool.run(programs):
         print(found.outcome, found.tests_passed, flush=True)
@@ -119,13 +118,15 @@ with Pool(2, isolation="none", cache=Path(sys.argv[1])) as pool:
 def test_a_killed_run_goes_on_from_its_cache_with_the_same_results(tmp_path):
     cache = tmp_path / "executions.jsonl"
     killed = python(RESUMED, cache)
-    wait_for(lambda: cache.exists() and cache.read_bytes().count(b"\n") >= 10)
+    for _ in range(20):
+        killed.stdout.readline()
+    time.sleep(0.6)  # what a cache loses on a kill is half a second's work
     killed.kill()
     killed.communicate()
     *resumed, executed = python(RESUMED, cache).communicate()[0].splitlines()
     *undisturbed, all_of_them = python(RESUMED, tmp_path / "other.jsonl").communicate()[0].splitlines()
     assert resumed == undisturbed
-    assert (int(executed) <= 50, all_of_them) == (True, "60")
+    assert (int(executed) <= 110, all_of_them) == (True, "120")
 
 
 STOPPED = """
@@ -158,9 +159,7 @@ def test_stopping_leaves_no_process_behind(tmp_path, how):
     wait_for(lambda: not [path for path in tmp_path.iterdir() if Path(f"/proc/{path.name}").exists()])
 
 
-def test_a_timeout_is_retried_alone(tmp_path):
-    """The program loops the first time only; every program notes when it begins and ends."""
-    noting = """
+NOTING = """
 import os, time
 begun = time.monotonic()
 {middle}
@@ -169,20 +168,34 @@ def f():
     open({folder!r} + "/{name}", "a").write(f"{{begun}} {{time.monotonic()}}\\n")
     return 0
 """
+BURN = "while time.process_time() < {seconds}: pass"
+
+
+def note(folder, name, middle, sleep=0.05):
+    return program_for(PROBLEM, solution=NOTING.format(middle=middle, sleep=sleep, folder=str(folder), name=name))
+
+
+@pytest.mark.parametrize("slow", [BURN.format(seconds=0.33), "time.sleep(1)"], ids=["just-above", "waiting"])
+def test_what_load_may_have_slowed_is_run_again_alone(tmp_path, slow):
+    """The first time it takes a little more than its limit, or waits; every program notes when it begins and ends."""
     first = str(tmp_path / "first")
-    once = f"if not os.path.exists({first!r}):\n    open({first!r}, 'w')\n    while True: pass"
-    slow = program_for(PROBLEM, solution=noting.format(middle=once, sleep=0.1, folder=str(tmp_path), name="slow"))
-    others = [
-        program_for(PROBLEM, solution=noting.format(middle=f"#{i}", sleep=0.05, folder=str(tmp_path), name="others"))
-        for i in range(20)
-    ]
+    once = f"if not os.path.exists({first!r}):\n    open({first!r}, 'w')\n    {slow}"
+    others = [note(tmp_path, "others", f"#{i}") for i in range(20)]
     with Pool(2, isolation="none", timeout=0.3) as pool:
-        found = list(pool.run([slow, *others]))
+        found = list(pool.run([note(tmp_path, "slow", once, sleep=0.1), *others]))
     assert [execution.outcome for execution in found] == ["passed"] * 21
-    ((begun, ended),) = [map(float, line.split()) for line in (tmp_path / "slow").read_text().splitlines()]
+    begun, ended = map(float, (tmp_path / "slow").read_text().splitlines()[-1].split())
     for line in (tmp_path / "others").read_text().splitlines():
         other_begun, other_ended = map(float, line.split())
         assert other_ended < begun or other_begun > ended
+
+
+def test_an_endless_loop_is_ended_once_and_not_run_again(tmp_path):
+    loop = note(tmp_path, "loop", BURN.format(seconds=9))
+    with Pool(1, isolation="none", timeout=0.2) as pool:
+        (found,) = pool.run([loop])
+    assert found.outcome == "timeout"
+    assert 0.2 < found.cpu_seconds < 0.4
 
 
 KILLS_ITS_WORKER = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nimport time; time.sleep(9)\n"
@@ -196,9 +209,34 @@ def test_a_worker_that_dies_is_replaced_and_the_program_run_again(tmp_path):
         assert [found.outcome for found in pool.run([program_for(PROBLEM, solution=once)])] == ["passed"]
 
 
-def test_a_fault_of_the_machine_is_never_a_verdict():
-    with Pool(1, isolation="none") as pool, pytest.raises(BackendError, match="has no verdict"):
-        list(pool.run([program_for(PROBLEM, solution=KILLS_ITS_WORKER)]))
+def test_a_fault_of_the_machine_is_never_a_verdict_and_stops_nobody_else(tmp_path):
+    killing = program_for(PROBLEM, solution=KILLS_ITS_WORKER)
+    cache = tmp_path / "cache"
+    with Pool(1, isolation="none", cache=cache) as pool:
+        found = [execution.outcome for execution in pool.run([*programs(3), killing, *programs(3, "return {} + 5")])]
+    assert found == ["passed"] * 3 + ["infra_error"] + ["passed"] * 3
+    with Pool(1, isolation="none", cache=cache) as pool:
+        list(pool.run([*programs(3), killing]))
+        assert pool.executed == 1
+
+
+def test_zygotes_killed_from_outside_cost_no_verdict():
+    slow = programs(30, "import time; time.sleep(0.02); return {}")
+    with Pool(2, isolation="none") as pool:
+        running = pool.run(slow)
+        found = [next(running)]
+        for zygote in psutil.Process().children():
+            zygote.kill()
+        found += running
+    assert [execution.outcome for execution in found] == ["passed"] * 30
+
+
+def test_an_old_zygote_is_replaced(monkeypatch):
+    monkeypatch.setattr("align.execute.crew.RECYCLE", 5)
+    problems = [PROBLEM.model_copy(update={"tests": [f"raise ValueError(f(), {number})"]}) for number in range(12)]
+    with Pool(1, isolation="none") as pool:
+        found = list(pool.run(program_for(one, solution="import os\ndef f(): return os.getppid()") for one in problems))
+    assert len({one.stderr_tail.split(",")[0] for one in found}) == 3
 
 
 def test_a_program_has_its_problems_limit_rather_than_the_pools():
@@ -212,11 +250,11 @@ def test_a_program_has_its_problems_limit_rather_than_the_pools():
     assert timed_out.cpu_seconds < 1
 
 
-def test_what_is_not_run_yet_is_unsupported_and_says_why():
-    problem = PROBLEM.model_copy(update={"test_kind": "unittest"})
+def test_what_cannot_be_run_is_unsupported_and_says_why():
+    problem = PROBLEM.model_copy(update={"language": "rust"})
     with Pool(1, isolation="none") as pool:
         (found,) = pool.run([program_for(problem, solution="")])
-    assert (found.outcome, found.reason) == ("unsupported", "test_kind unittest is not run yet")
+    assert (found.outcome, found.reason) == ("unsupported", "rust is not run")
 
 
 def test_many_programs_leave_no_descriptor_thread_or_folder(tmp_path, monkeypatch):
@@ -231,47 +269,24 @@ def test_many_programs_leave_no_descriptor_thread_or_folder(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("level", ["A", "B"])
-def test_a_level_that_is_not_built_is_refused_with_the_cure(level):
-    with pytest.raises(BackendError, match=r"not built yet.*--isolation none"):
-        Pool(isolation=level)
-
-
-def test_the_environment_says_what_auto_means(monkeypatch):
-    monkeypatch.setenv("ALIGN_ISOLATION", "A")
-    with pytest.raises(BackendError, match="not built yet"):
-        isolation_level("auto")
-    assert isolation_level("none") == "none"
-    monkeypatch.setenv("ALIGN_ISOLATION", "noen")
-    with pytest.raises(ConfigError, match="did you mean 'none'"):
-        isolation_level("auto")
-
-
-def test_the_lack_of_isolation_is_said_once_and_only_to_those_who_did_not_ask_for_it(monkeypatch, capsys):
-    monkeypatch.delenv("ALIGN_ISOLATION", raising=False)
-    monkeypatch.setattr(isolation_module, "_warned", False)
-    for isolation in ("none", "auto", "auto"):
-        Pool(1, isolation=isolation).close()
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert "resource limits only" in said[0]
-
-
-def test_all_reference_solutions_of_humaneval_pass(shared):
+def test_all_reference_solutions_of_humaneval_pass(shared, level):
     problems = read(shared / "data/eval/HumanEval.jsonl.gz", Problem)
     whole = [program_for(problem, solution=problem.reference) for problem in problems]
     continued = [program_for(one, completion=one.reference.removeprefix(one.prompt)) for one in problems]
-    with Pool(2, isolation="none") as pool:
+    with Pool(2, isolation=level) as pool:
         found = list(pool.run(whole + continued))
     assert {execution.outcome for execution in found} == {"passed"}
     assert len(found) == 328
 
 
-def test_all_reference_solutions_of_mbpp_pass(shared):
+def test_all_reference_solutions_of_mbpp_pass_but_one_whose_asserts_build_its_class(shared):
     problems = read(shared / "data/eval/mbpp.jsonl", Problem)
     with Pool(2, isolation="none", timeout=10) as pool:
         found = list(pool.run(program_for(problem, solution=problem.reference) for problem in problems))
-    assert [one.meta["task_id"] for one, ran in zip(problems, found, strict=True) if ran.outcome != "passed"] == []
+    others = {
+        one.meta["task_id"]: ran.outcome for one, ran in zip(problems, found, strict=True) if ran.outcome != "passed"
+    }
+    assert others == {601: "unsupported"}
     assert len(found) == 974
 
 

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from align.errors import DataError
+from align.errors import ConfigError, DataError
+from align.execute import Profile
 from align.rank import UnitTests
 from align.schema import Problem, Response
 
@@ -59,6 +60,36 @@ def test_a_users_own_task_id_finds_the_problem():
 def test_a_response_to_an_unknown_problem_is_refused_before_anything_runs():
     with pytest.raises(DataError, match="which is not in the problems"):
         list(UnitTests(1, "none").judge([PROBLEM], [*RESPONSES, Response(problem_id="x", text="x", code="x")]))
+
+
+def test_shared_workers_give_the_same_verdicts(tmp_path, monkeypatch):
+    from align.execute import service
+
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    try:
+        found = list(UnitTests(None, "none", shared=True).judge([PROBLEM], RESPONSES))
+    finally:
+        assert service.stop()
+    assert found == list(UnitTests(1, "none").judge([PROBLEM], RESPONSES))
+
+
+@pytest.mark.parametrize(("name", "value"), [("workers", 2), ("profile", Profile(modules=("random",)))])
+def test_shared_workers_take_neither_a_number_nor_an_interpreter(name, value, monkeypatch):
+    with pytest.raises(ConfigError, match=f"shared: workers that are shared take no {name}"):
+        UnitTests(**{name: value}, shared=True)
+    monkeypatch.setenv("ALIGN_EXECUTE_SHARED", "1")
+    with pytest.raises(ConfigError, match=f"^ALIGN_EXECUTE_SHARED: .* take no {name}"):
+        UnitTests(**{name: value})
+    UnitTests(**{name: value}, shared=False)
+
+
+def test_programs_run_in_the_interpreter_of_the_profile():
+    response = Response(
+        problem_id=PROBLEM.id, text="x", code="import sys\nadd = lambda a, b: (a + b) * ('wave' in sys.modules)"
+    )
+    for modules, passed in (((), 1), (("wave",), 2)):
+        (verdict,) = UnitTests(1, "none", profile=Profile(modules=modules)).judge([PROBLEM], [response])
+        assert verdict.tests_passed == passed
 
 
 def test_two_runs_give_the_same_verdict_to_the_byte():

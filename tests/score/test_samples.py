@@ -1,7 +1,9 @@
 """The contract of `align score`, from files to files."""
 
 import gzip
+import hashlib
 import json
+import sys
 
 import pytest
 
@@ -104,6 +106,31 @@ def test_two_runs_write_the_same_verdicts(tmp_path, problems_file, sample_rows):
     assert score(tmp_path, problems_file, sample_rows, "--workers", "1")[1] == first
 
 
+def test_the_result_file_of_evalplus_and_a_folder_of_solutions(tmp_path, problems_file):
+    """One right and one wrong solution a problem, as files: the statuses are those of the verdicts."""
+    for number in range(3):
+        folder = tmp_path / "solutions" / f"T_{number}"
+        folder.mkdir(parents=True)
+        for index, value in enumerate((number, number + 1)):
+            (folder / f"{index}.py").write_text(f"def f{number}(x): return x + {value}\n")
+    results = tmp_path / "eval_results.json"
+    command = ["score", "--problems", problems_file, "--samples", tmp_path / "solutions", "--isolation", "none"]
+    assert main([*map(str, command), "--evalplus-results", str(results)]) == 0
+    found = json.loads(results.read_text())
+    assert found["hash"] == hashlib.md5(problems_file.read_bytes()).hexdigest()
+    statuses = {task: [row["base_status"] for row in rows] for task, rows in found["eval"].items()}
+    assert statuses == {f"T/{number}": ["pass", "fail"] for number in range(3)}
+    assert found["eval"]["T/2"][0]["solution"] == "def f2(x): return x + 2\n"
+
+
+def test_an_interpreter_of_ones_own_runs_the_programs(tmp_path, problems_file, capsys):
+    rows = [{"task_id": f"T/{n}", "solution": f"def f{n}(x): return x + {n}"} for n in range(3)]
+    _, _, figures = score(tmp_path, problems_file, rows, "--python", sys.executable)
+    assert figures["outcomes"] == {"passed": 3}
+    assert score(tmp_path, problems_file, rows, "--python", str(tmp_path / "none"))[0] == 2
+    assert "name an interpreter, or a virtual environment" in capsys.readouterr().err
+
+
 def test_a_cache_is_reused_and_only_where_one_is_named(tmp_path, problems_file, sample_rows):
     cached = ("--cache", str(tmp_path / "cache"))
     runs = [score(tmp_path, problems_file, sample_rows, *option)[2]["programs_run"] for option in (cached, cached, ())]
@@ -178,13 +205,14 @@ def test_the_limit_is_the_problems_own_or_ten_times_its_reference(monkeypatch, t
     from align.execute import Pool
 
     limits = []
-    judged = Pool._judged
+    made = Pool._task
 
     def watched(self, program):
-        limits.append(self._limits(program)[0])
-        return judged(self, program)
+        task = made(self, program)
+        limits.append(task.cpu_seconds)
+        return task
 
-    monkeypatch.setattr(Pool, "_judged", watched)
+    monkeypatch.setattr(Pool, "_task", watched)
     common = {"prompt": "Write f.", "entry_point": "f", "tests": ["assert f(1) == 1"]}
     problem = Problem.model_validate({**common, **fields})
     path = write(tmp_path / "s.jsonl", [{"task_id": problem.id, "solution": "def f(x): return x + 1"}])

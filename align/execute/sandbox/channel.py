@@ -1,41 +1,45 @@
-"""Plain data between supervisor and zygote: JSON with its length in front. Never pickle or marshal."""
+"""Messages with descriptors between supervisor, zygote and tester: JSON, one datagram each. Never pickle or marshal.
+
+Candidates hold no end of any such channel.
+"""
 
 import json
 import socket
-import struct
+from collections.abc import Sequence
 from typing import Any
 
-_LENGTH = struct.Struct("<I")
+MESSAGE_BYTES = 1 << 17
+"""Largest message; whatever is longer travels in a file whose descriptor is sent."""
+_FDS = 64
 
 
-def send(channel: socket.socket, message: dict[str, Any]) -> None:
-    """Send one message."""
-    # ascii escapes carry lone surrogates, which model output has, through any encoding
-    body = json.dumps(message).encode("ascii")
-    channel.sendall(_LENGTH.pack(len(body)) + body)
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends that keep messages apart."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def receive(channel: socket.socket) -> dict[str, Any] | None:
-    """The next message, or None when the other side has gone.
+def send(channel: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> int:
+    """Send one message; its length.
 
     Raises:
-        OSError: the connection broke.
+        OSError: the other side is gone, or the message is too long.
     """
-    head = _exactly(channel, _LENGTH.size)
-    if head is None:
+    # ascii escapes carry lone surrogates, which model output has, through any encoding
+    body = json.dumps(message).encode("ascii")
+    if fds:
+        socket.send_fds(channel, [body], fds)
+    else:
+        channel.sendall(body)
+    return len(body)
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """The next message and its descriptors, or None when the other side has gone."""
+    try:
+        body, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, _FDS)
+    except ConnectionError:
         return None
-    body = _exactly(channel, _LENGTH.unpack(head)[0])
-    if body is None:
+    if not body:
         return None
     message: dict[str, Any] = json.loads(body)
-    return message
-
-
-def _exactly(channel: socket.socket, count: int) -> bytes | None:
-    buffer = bytearray()
-    while len(buffer) < count:
-        part = channel.recv(min(count - len(buffer), 1 << 20))
-        if not part:
-            return None
-        buffer += part
-    return bytes(buffer)
+    return message, list(fds)

@@ -8,7 +8,9 @@ Passing or failing as a whole is the same as without rewriting.
 import ast
 from dataclasses import dataclass
 from types import CodeType
+from typing import Any, TypeVar
 
+_Node = TypeVar("_Node", bound=ast.AST)
 TALLY = "__align_tally__"
 """Name in the tests' namespace that the rewritten asserts report to."""
 
@@ -36,8 +38,10 @@ def prepare(source: str, filename: str) -> Tests:
         SyntaxError, ValueError, RecursionError, MemoryError, OverflowError: it does not compile.
     """
     tree = ast.parse(source, filename)
-    rewriter = _Rewriter(swallow=not any(isinstance(node, ast.Try | ast.TryStar) for node in ast.walk(tree)))
-    if not _handles_failures(tree):
+    nodes = list(ast.walk(tree))
+    # where the tests catch some exceptions, one that leaves an assert may be the very thing they wait for
+    rewriter = _Rewriter(swallow=not any(isinstance(node, ast.Try | ast.TryStar) for node in nodes))
+    if not any(_expects_failure(node) for node in nodes):
         tree = rewriter.visit(tree)
     places = [line - 1 for line in rewriter.places]
     text = source.splitlines()
@@ -50,39 +54,42 @@ def prepare(source: str, filename: str) -> Tests:
 
 
 class _Rewriter(ast.NodeTransformer):
+    """`assert x` → `TALLY.judge(TALLY.begin(0), x)`, with exceptions noted where they are swallowed."""
+
     def __init__(self, *, swallow: bool) -> None:
-        # where the tests catch some exceptions, one that leaves an assert may be the very thing they wait for
         self.swallow = swallow
         self.places: list[int] = []
+
+    def visit(self, node: ast.AST) -> Any:
+        """Replace the asserts among statements; none stands in an expression."""
+        return node if isinstance(node, ast.expr) else super().visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         index = len(self.places)
         self.places.append(node.lineno)
-        report = f"{TALLY}.judge({TALLY}.begin({index}), None)"
-        guarded = f"try: {report}\nexcept: {TALLY}.raised({index})"
-        statement = ast.parse(guarded if self.swallow else report).body[0]
-        for part in ast.walk(statement):
-            ast.copy_location(part, node)
-        call = next(part for part in ast.walk(statement) if isinstance(part, ast.Call) and len(part.args) == 2)
-        call.args[1] = node.test
+        begun = _report(node, "begin", _at(node, ast.Constant(index)))
+        statement: ast.stmt = _at(node, ast.Expr(_report(node, "judge", begun, node.test)))
+        if self.swallow:
+            noted = _at(node, ast.Expr(_report(node, "raised", _at(node, ast.Constant(index)))))
+            handler = _at(node, ast.ExceptHandler(None, None, [noted]))
+            statement = _at(node, ast.Try([statement], [handler], [], []))
         return statement
 
 
-def _handles_failures(tree: ast.AST) -> bool:
-    """Whether a failing assert may be expected by the tests themselves."""
-    return any(_catches(node) or _named(node) for node in ast.walk(tree))
+def _report(place: ast.stmt, method: str, *args: ast.expr) -> ast.Call:
+    tally = _at(place, ast.Name(TALLY, ast.Load()))
+    return _at(place, ast.Call(_at(place, ast.Attribute(tally, method, ast.Load())), list(args), []))
 
 
-def _catches(node: ast.AST) -> bool:
-    if not isinstance(node, ast.ExceptHandler):
-        return False
-    if node.type is None:
-        return True
-    return any(isinstance(part, ast.Name) and part.id in _CATCH for part in ast.walk(node.type))
+def _at(place: ast.stmt, node: _Node) -> _Node:
+    return ast.copy_location(node, place)
 
 
-def _named(node: ast.AST) -> bool:
+def _expects_failure(node: ast.AST) -> bool:
+    """Whether it shows that a failing assert may be expected by the tests themselves."""
     match node:
+        case ast.ExceptHandler(type=caught):
+            return caught is None or any(isinstance(part, ast.Name) and part.id in _CATCH for part in ast.walk(caught))
         case ast.FunctionDef(name="__exit__"):
             return True
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):

@@ -1,223 +1,117 @@
-"""One worker's interpreter: it forks a process for every program, waits, cleans up after it, and reports the facts.
+"""Fork a candidate for every run, wait for it, say how it ended; and nothing else.
 
-Started clean (`python -s -P -S -m sandbox.zygote CHANNEL NUMPY`), never by fork: it holds none of the supervisor's
-memory, secrets or descriptors. It runs no program itself. It ends, with all it started, when the supervisor goes.
+All that this process ever touches is copied for, or found in the memory of, every candidate: it reads neither programs
+nor tests, and does as little as it can between two forks. Who orders the runs, and ends them in time, is `warden`.
 """
 
-import ctypes
-import gc
-import importlib.machinery
+import _socket
 import os
-import select
-import shutil
-import signal
-import socket
-import stat
 import sys
-import time
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from typing import NamedTuple, NoReturn
 
-from . import child
-from .board import Board
-from .channel import receive, send
-from .counting import Tests, prepare
+from . import candidate, jail, libc
+from .candidate import ANSWERS, GIVEN, HANDOFF, SOURCE, STDERR, STDOUT
 
-PRELOAD = [
-    "bisect",
-    "collections",
-    "copy",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "fractions",
-    "functools",
-    "hashlib",
-    "heapq",
-    "itertools",
-    "json",
-    "math",
-    "operator",
-    "random",
-    "re",
-    "statistics",
-    "string",
-    "textwrap",
-    "typing",
-]
-"""What most programs import: loaded once instead of once a program."""
-STDERR_BYTES = 2048
-"""End of a program's stderr that is reported."""
-_SUBREAPER = 36
-_POLL_SECONDS = 0.05
+COMMANDS, PIDS, RESULTS = 6, 7, 8
+"""Descriptors of its pipes; a candidate has none of them."""
+_FILES = {GIVEN: "given", STDOUT: "stdout", STDERR: "stderr", ANSWERS: "answers", SOURCE: "source"}
+_SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
+_SIGKILL = 9
 
 
-class SupervisorGone(Exception):
-    """Nobody is left to run programs for."""
+class Ends(NamedTuple):
+    """What the warden holds of a zygote."""
+
+    files: dict[int, int]
+    """Files in memory that every candidate is born with, by the descriptor it has there."""
+    handoff: int
+    """Socket over which an interactive candidate is sent the descriptor of its tester."""
+    commands: int
+    pids: int
+    """Number of each candidate, told before anything else of it."""
+    results: int
+    """How each candidate ended."""
 
 
-class NumpyFinder:
-    """Offers numpy, and none of its neighbours in site-packages."""
+def start(level: str, close: int) -> Ends:
+    """Fork a zygote.
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    Args:
+        level: of isolation.
+        close: a descriptor that it must not have.
+    """
+    files = {number: os.memfd_create(name) for number, name in _FILES.items()}
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    (command_out, command_in), (pid_out, pid_in), (result_out, result_in) = os.pipe(), os.pipe(), os.pipe()
+    given = {**files, HANDOFF: theirs.fileno(), COMMANDS: command_out, PIDS: pid_in, RESULTS: result_in}
+    if os.fork() == 0:
+        os.close(close)
+        _run(level, given)
+    for descriptor in (command_out, pid_in, result_in):
+        os.close(descriptor)
+    os.set_blocking(pid_out, False)
+    return Ends(files, ours.detach(), command_in, pid_out, result_out)
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The import system's question: where is `name`?"""
-        return importlib.machinery.PathFinder.find_spec(name, [self._folder]) if name == "numpy" else None
 
-
-def main(channel: socket.socket, numpy_folder: str) -> None:
-    """Serve until the supervisor goes."""
-    _settle(numpy_folder)
-    folder = os.getcwd()
+def _run(level: str, descriptors: dict[int, int]) -> NoReturn:
+    """Serve until the warden goes."""
     try:
-        while (job := receive(channel)) is not None:
-            send(channel, serve(job, channel))
-            _empty(folder)
-    except (SupervisorGone, ConnectionError):
-        return
+        end_with_parent()
+        # this package is the worker's own business: a program must not find it
+        for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
+            del sys.modules[name]
+        _arrange(descriptors)
+        jail.adopt()
+        jail.limit("candidate")
+        if level == "none":
+            libc.prctl("subreaper", _SET_CHILD_SUBREAPER, 1)
+        while command := os.read(COMMANDS, 200):
+            _serve(command, level)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)
 
 
-def serve(job: dict[str, Any], channel: socket.socket) -> dict[str, Any]:
-    """Run one program; everything it left behind is gone afterwards."""
-    tests = tests_of(job["tests"], job["test_kind"], job["entry_point"])
-    if isinstance(tests, str):
-        return {"tests_error": tests}
-    board = Board(tests.total)
-    try:
-        pid = os.fork()
-        if pid == 0:
-            channel.close()
-            child.run(job, tests, board)
-        ended = _wait(pid, job["cpu_seconds"], channel)
-        return {**board.facts(), **ended, "stderr": _output_tail()}
-    finally:
-        board.close()
+def _serve(command: bytes, level: str) -> None:
+    pid = jail.fork()
+    if pid == 0:
+        try:
+            os.closerange(COMMANDS, RESULTS + 1)
+            if level != "A":
+                end_with_parent()
+            candidate.run(command)
+        finally:
+            os._exit(1)
+    os.write(PIDS, b"%d\n" % pid)
+    _, status, usage = os.wait4(pid, 0)
+    if level == "none":
+        _end_strays()
+    os.write(RESULTS, b"%d %f\n" % (status, usage.ru_utime + usage.ru_stime))
 
 
-@lru_cache(maxsize=256)
-def tests_of(source: str, kind: str, entry_point: str | None) -> Tests | str:
-    """The tests, ready to run, or what is wrong with them."""
-    if not source.strip():
-        return "no tests"
-    if kind == "check" and entry_point is None:
-        return "no entry point"
-    try:
-        compile(entry_point or "None", child.TEST_SOURCE, "eval")
-        return prepare(source, child.TEST_SOURCE)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return type(error).__name__
+def end_with_parent() -> None:
+    """Where no namespace does it: let the kernel kill this process when the one that forked it dies."""
+    libc.prctl("parent death signal", _SET_PDEATHSIG, _SIGKILL)
 
 
-def _settle(numpy_folder: str) -> None:
-    # this package is the worker's own business: a program must not find it
-    sys.path.remove(os.environ.pop("PYTHONPATH"))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
-        del sys.modules[name]
-    for name in PRELOAD:
-        __import__(name)
-    if numpy_folder:
-        sys.meta_path.append(NumpyFinder(numpy_folder))
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    gc.collect()
-    gc.freeze()
+def _arrange(descriptors: dict[int, int]) -> None:
+    """Put every descriptor at its number, and close all others."""
+    above = {number: os.dup2(fd, 100 + number) for number, fd in descriptors.items()}
+    for number, fd in above.items():
+        os.dup2(fd, number)
+    os.closerange(RESULTS + 1, jail.NAMESPACE)
 
 
-def _wait(pid: int, seconds: float, channel: socket.socket) -> dict[str, Any]:
-    """Wait for a program, at most until it has been blocked for its CPU limit; end all its processes."""
-    handle = os.pidfd_open(pid)
-    started = time.monotonic()
-    stalled, patience = False, seconds
-    try:
-        while handle not in (ready := select.select([handle, channel.fileno()], [], [], patience)[0]):
-            if channel.fileno() in ready:
-                raise SupervisorGone
-            patience = _POLL_SECONDS
-            if stalled := _blocked(pid, time.monotonic() - started) > seconds:
-                break
-    finally:
-        os.close(handle)
-        _kill_group(pid)
-        _, status, usage = os.wait4(pid, 0)
-        _kill_strays()
-    return {
-        "stalled": stalled,
-        "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-    }
-
-
-def _blocked(pid: int, wall: float) -> float:
-    """Seconds in which the process neither ran nor waited for a core: a busy machine makes nobody a sleeper."""
-    try:
-        with open(f"/proc/{pid}/schedstat") as file:
-            ran, waited, _ = file.read().split()
-    except FileNotFoundError:
-        # kernels without it cannot tell the two apart: only a long wall time counts
-        return wall / 10
-    return wall - (int(ran) + int(waited)) / 1e9
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        # it had not reached setsid() yet, so it has no group and no children
-        os.kill(pid, signal.SIGKILL)
-
-
-def _kill_strays() -> None:
-    """End the processes that left the program's group: as orphans they became ours."""
+def _end_strays() -> None:
+    """End the processes that outlived their program: as orphans they became ours."""
     me = os.getpid()
     while True:
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
         with open(f"/proc/self/task/{me}/children") as file:
             strays = [int(pid) for pid in file.read().split()]
+        if not strays:
+            return
         for pid in strays:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, _SIGKILL)
             os.waitpid(pid, 0)
 
 
-def _output_tail() -> str:
-    """The end of stderr; both outputs are empty afterwards."""
-    size = os.fstat(2).st_size
-    tail = os.pread(2, STDERR_BYTES, max(0, size - STDERR_BYTES)) if size else b""
-    for output in (1, 2):
-        os.ftruncate(output, 0)
-        os.lseek(output, 0, os.SEEK_SET)
-    return tail.decode("utf-8", "replace")
-
-
-def _empty(folder: str) -> None:
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, onerror=_unlock)
-        else:
-            os.unlink(entry.path)
-
-
-def _unlock(remove: Callable[..., Any], path: str, _: object) -> None:
-    """A program may have locked its own folders."""
-    for place in (os.path.dirname(path), path):
-        if stat.S_ISDIR(os.lstat(place).st_mode):
-            os.chmod(place, stat.S_IRWXU)
-    if stat.S_ISDIR(os.lstat(path).st_mode):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-
-
-if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+assert tuple(range(COMMANDS)) == (GIVEN, STDOUT, STDERR, ANSWERS, SOURCE, HANDOFF)

@@ -1,0 +1,57 @@
+"""The zygotes of one worker thread: one a profile, started when needed, replaced when they die or grow old."""
+
+from collections.abc import Iterator, Sequence
+
+from ..schema import Isolation
+from .backlog import Task
+from .worker import Report, Run, Worker, ZygoteDied
+
+RECYCLE = 20_000
+"""Programs after which a zygote is replaced by a fresh one."""
+
+
+class Crew:
+    """Args:
+    level: isolation of every program.
+    """
+
+    def __init__(self, level: Isolation) -> None:
+        self._level = level
+        self._workers: dict[str, Worker] = {}
+
+    def reports(self, tasks: Sequence[Task], grace: float) -> Iterator[Report]:
+        """Have tasks of one problem judged, each ended at `grace` times its limit; see `Worker.judge`.
+
+        Raises:
+            ZygoteDied: it is replaced at the next call.
+            BackendError: none can be started.
+        """
+        first = tasks[0]
+        worker = self._worker(first)
+        runs = [Run(task.program, task.cpu_seconds * grace) for task in tasks]
+        try:
+            yield from worker.judge(first.program.checks, runs, first.memory_bytes)
+        except ZygoteDied:
+            self._discard(first.profile.key)
+            raise
+
+    def _worker(self, task: Task) -> Worker:
+        key = task.profile.key
+        if key in self._workers and self._workers[key].judged >= RECYCLE:
+            self._discard(key)
+        if key not in self._workers:
+            self._workers[key] = Worker(self._level, task.profile)
+        return self._workers[key]
+
+    def _discard(self, key: str) -> None:
+        self._workers.pop(key).close()
+
+    def stop(self) -> None:
+        """Make all end, from another thread."""
+        for worker in list(self._workers.values()):
+            worker.stop()
+
+    def close(self) -> None:
+        """End all and leave nothing behind."""
+        for key in list(self._workers):
+            self._discard(key)

@@ -1,0 +1,169 @@
+"""What a tester can ask its zygote for: runs of the present candidate, and what they left behind.
+
+Everything that comes from a candidate is read here, as data.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import codec
+from .candidate import BATCH, INTERACTIVE, MAIN
+from .channel import receive, send
+from .memory import content, file_of
+from .tally import name_of
+
+STDERR_BYTES = 2048
+"""End of a program's stderr that is reported."""
+_ANSWER_BYTES = 17 << 20
+
+
+@dataclass(frozen=True)
+class Files:
+    """Descriptors of what every program writes, emptied before each run."""
+
+    answers: int
+    stdout: int
+    stderr: int
+
+
+@dataclass
+class Run:
+    """What one run of a program left."""
+
+    status: dict[str, Any]
+    """How the process ended: `cpu`, `signal`, `how`, `output_limit`."""
+    load: str
+    """`loaded`, `compile_error`, `load_error`, or `died` where it never came so far."""
+    error: BaseException | None
+    """What loading raised."""
+    answers: list[bytes]
+    """Undecoded answers, one a call."""
+
+
+class ZygoteGone(Exception):
+    """Nobody runs programs any more."""
+
+
+class Desk:
+    """The tester's side of the warden: runs of the present candidate."""
+
+    def __init__(self, channel: socket.socket, files: Files) -> None:
+        self._channel, self._files = channel, files
+        self._made: dict[str, Any] | None = None
+        self._again = False
+
+    def next(self) -> int | None:
+        """Number of the next candidate; None when there are no more."""
+        got = receive(self._channel)
+        if got is None:
+            return None
+        self._made = got[0]["run"]
+        self._again = self._made is not None
+        number: int = got[0]["candidate"]
+        return number
+
+    def done(self, told: int) -> None:
+        """The present candidate has been judged; a next one may be run beforehand as it was.
+
+        Args:
+            told: bytes of the verdict.
+        """
+        send(self._channel, {"done": told, "again": self._again})
+
+    def batch(self, calls: Sequence[bytes], source: int | None = None) -> Run:
+        """Run the candidate (or another source, whose descriptor is closed) on calls known beforehand.
+
+        A judge that begins with a batch begins with the same calls for the next candidate, if this was its last run.
+        """
+        status, self._made = self._made, None
+        if status is None or source is not None:
+            status = self._asked(BATCH, file_of(b"\n".join(calls)), source)
+        self._again = source is None
+        return self._run(status)
+
+    def main(self, stdin: bytes) -> tuple[Run, bytes]:
+        """Run the candidate as a whole program; what it printed."""
+        run = self._run(self._asked(MAIN, file_of(stdin)))
+        return run, content(self._files.stdout, _ANSWER_BYTES)
+
+    def interactive(self, theirs: socket.socket, source: int | None = None) -> None:
+        """Start the candidate (or another source) at the other end of a socket, which is closed; `stop` ends it."""
+        self._ask(INTERACTIVE, theirs.detach(), source)
+
+    def stop(self) -> dict[str, Any]:
+        """End an interactive run; its status."""
+        send(self._channel, {"stop": True})
+        return self._status()
+
+    def _asked(self, mode: str, given: int, source: int | None = None) -> dict[str, Any]:
+        self._ask(mode, given, source)
+        return self._status()
+
+    def _ask(self, mode: str, given: int, source: int | None) -> None:
+        self._again = False
+        descriptors = [given] if source is None else [given, source]
+        send(self._channel, {"run": mode}, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def stderr(self) -> str:
+        """The end of what the last run wrote to stderr."""
+        size = os.fstat(self._files.stderr).st_size
+        tail = os.pread(self._files.stderr, STDERR_BYTES, max(0, size - STDERR_BYTES)) if size else b""
+        return tail.decode("utf-8", "replace")
+
+    def _status(self) -> dict[str, Any]:
+        got = receive(self._channel)
+        if got is None:
+            raise ZygoteGone
+        return got[0]
+
+    def _run(self, status: dict[str, Any]) -> Run:
+        # whatever follows the last newline was never finished
+        lines = content(self._files.answers, _ANSWER_BYTES).split(b"\n")[:-1]
+        load, error = loading(lines[0]) if lines else ("died", None)
+        return Run(status, load, error, lines[1:])
+
+
+def loading(line: bytes) -> tuple[str, BaseException | None]:
+    """What a program's first line says about how it loaded."""
+    try:
+        match codec.loads(line):
+            case ["loaded"]:
+                return "loaded", None
+            case [("compile_error" | "load_error") as state, error]:
+                return state, codec.rebuild_error(error)
+    except codec.CodecError:
+        pass  # not a line of ours: nothing is known of it
+    return "died", None
+
+
+class Unusable(Exception):
+    """The tests cannot be run at all; says why."""
+
+
+def answered(line: bytes) -> Any:
+    """The value in one line of answers.
+
+    Raises:
+        Exception: what the call raised, marked so that `remote.from_program` knows it.
+        CodecError: the line holds no answer.
+    """
+    match codec.loads(line):
+        case ["value", value]:
+            return value
+        case ["error", list() as described]:
+            error = codec.rebuild_error(described)
+            error._from_program = True  # type: ignore[attr-defined]
+            raise error
+    raise codec.CodecError("no answer")
+
+
+def unloaded(run: Run, tests: int, stderr: str) -> dict[str, Any]:
+    """The facts about a program that did not load."""
+    reason = "" if run.error is None else name_of(run.error)
+    facts = {"states": "0" * tests, "ended": False, "raised": run.load == "load_error", "reason": reason, "said": ""}
+    return {**facts, "load": run.load, "died": run.load == "died", **run.status, "stderr": stderr}

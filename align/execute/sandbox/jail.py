@@ -1,0 +1,221 @@
+"""Take a zygote, and the processes it forks, out of reach of the machine. Judges nothing; runs no program.
+
+`enter` once, in the zygote; `fork` and `lock` for every process. By level:
+
+    A     namespaces of its own (user, pid, mount, network, IPC, host name), a root with nothing but the interpreter,
+          an unprivileged user, Landlock where the kernel has it, a pid namespace a process, no capabilities, seccomp.
+    B     without namespaces: Landlock, no capabilities, a stricter seccomp filter. No writable place at all, as no
+          quota could be kept there; names, sizes and modes of the machine's files can be asked for, not changed.
+    none  resource limits only.
+
+RLIMIT_NPROC does not bind the machine's uid 0 (level A or B inside another sandbox's user namespace, level none as
+root): threads are bounded by memory there, and processes cannot be forked at levels A and B.
+"""
+
+import math
+import os
+import resource
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from . import landlock, libc, namespaces, privileges, root, seccomp
+from .seccomp import Role
+
+Level = Literal["A", "B", "none"]
+
+FILE_BYTES: dict[Role, int] = {"candidate": 16 << 20, "tester": 64 << 20}
+"""Largest file, memory files included, that a process may write."""
+OPEN_FILES = 256
+NAMESPACE = OPEN_FILES - 1
+"""Descriptor by which the pid namespace is entered again, out of the way of all others."""
+PROCESSES = 64
+_SHARED_PROCESSES = 256
+"""The same where the user's other processes count too and may grow in number."""
+_SET_NO_NEW_PRIVS = 38
+
+
+class JailError(Exception):
+    """The level cannot be reached: what failed, in words; `errno` where the kernel refused."""
+
+    def __init__(self, what: str, errno: int | None = None) -> None:
+        super().__init__(what)
+        self.errno = errno
+
+
+class Place(NamedTuple):
+    """Where a zygote and its processes live."""
+
+    level: Level
+    shown: tuple[str, ...] = ()
+    """Files and folders to read, beside the interpreter's own: packages, at the paths they are imported from.
+    Level B shows them but not the folder they lie in: import them before entering."""
+    work: str | None = None
+    """Level none: the folder that becomes the current one, the home and the place of temporary files."""
+
+
+class _State(NamedTuple):
+    """What `enter` prepared for `fork` and `lock`."""
+
+    level: Level
+    processes: int
+    filters: dict[Role, seccomp.Filter]
+    back: Callable[[], int] = int
+    """Make the zygote's own pid namespace the one that children are born into."""
+    away: Callable[[], int] = int
+    """Make a new pid namespace for the next child."""
+    powerless: Callable[[], int] = int
+    """Drop every capability."""
+
+
+_state: _State | None = None
+
+
+def enter(place: Place) -> None:
+    """Move this process, single-threaded, into the place. At level A it goes on as a forked child, pid 1 of its own.
+
+    The process that called waits for that child and ends as it does; the child is killed when that process dies.
+    Both end when the child does: it must notice by its own channel that the supervisor has gone.
+
+    Raises:
+        JailError: the machine does not allow it. The process is in no defined state then and should exit.
+    """
+    global _state
+    try:
+        _state = {"A": _enter_a, "B": _enter_b, "none": _enter_none}[place.level](place)
+    except OSError as error:
+        code = error.errno or 0
+        raise JailError(f"{error.filename}: {error.strerror}", code) from error
+    except seccomp.Unsupported as error:
+        raise JailError(str(error)) from error
+
+
+def fork() -> int:
+    """Like os.fork, the child in a session of its own and at level A in a pid namespace of its own.
+
+    Killing that child kills all it started.
+    """
+    state = _entered()
+    if state.back() == -1 or state.away() == -1:
+        raise libc.last_error("a pid namespace")
+    pid = os.fork()
+    if pid == 0:
+        # a process group shared with the zygote could be signalled as a whole
+        os.setsid()
+        if state.level == "A":
+            os.close(NAMESPACE)
+    return pid
+
+
+def adopt() -> None:
+    """Let a process that was forked by os.fork alone, in the place, fork as the one that entered it does."""
+    if _entered().level == "A":
+        _mark_namespace()
+
+
+def _mark_namespace() -> None:
+    # no process may go by another's descriptor: that takes the right to trace it
+    own = os.pidfd_open(os.getpid())
+    os.dup2(own, NAMESPACE, inheritable=False)
+    os.close(own)
+
+
+def limit(role: Role) -> None:
+    """Set the limits that all processes of a role share, in one of them or in the process that forks them."""
+    state = _entered()
+    limits = {
+        resource.RLIMIT_FSIZE: FILE_BYTES[role],
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+        resource.RLIMIT_CORE: 0,
+    }
+    if state.level != "none":
+        limits |= {
+            resource.RLIMIT_NPROC: state.processes,
+            resource.RLIMIT_MEMLOCK: 0,
+            resource.RLIMIT_MSGQUEUE: 0,
+        }
+    for what, most in limits.items():
+        resource.setrlimit(what, (most, most))
+
+
+def lock(role: Role, memory_bytes: int, cpu_seconds: float) -> None:
+    """Take everything from this forked process that its role does not need; after `limit`. Cannot be undone.
+
+    Args:
+        role: what the process is to do.
+        memory_bytes: address space.
+        cpu_seconds: the next but one whole second sends SIGXCPU (which pid 1 ignores), the one after SIGKILL.
+    """
+    state = _entered()
+    whole = math.ceil(cpu_seconds) + 1
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
+    if state.level == "none":
+        return
+    if state.powerless() == -1:
+        raise libc.last_error("capset")
+    state.filters[role].install(os.getpid())
+
+
+def _entered() -> _State:
+    if _state is None:
+        raise JailError("fork and lock come after enter")
+    return _state
+
+
+def _enter_none(place: Place) -> _State:
+    if place.work is not None:
+        _settle(place.work)
+    return _State("none", PROCESSES, {})
+
+
+def _settle(folder: str) -> None:
+    os.chdir(folder)
+    os.environ["HOME"] = os.environ["TMPDIR"] = folder
+
+
+def _enter_b(place: Place) -> _State:
+    filters = _filters(own_files=False)
+    if not landlock.abi():
+        raise JailError("the kernel has no Landlock, or it is switched off")
+    readable = [*root.interpreter_paths(), *place.shown, *_present(root.DEVICES)]
+    _settle("/")
+    privileges.give_up_root(readable)
+    processes = privileges.count_processes(os.getuid()) + _SHARED_PROCESSES
+    privileges.drop_bounds()
+    if libc.set_capabilities(0)() == -1:
+        raise libc.last_error("capset")
+    libc.prctl("no_new_privs", _SET_NO_NEW_PRIVS, 1)
+    landlock.enter(readable, root.WRITABLE_DEVICES)
+    return _State("B", processes, filters, powerless=libc.set_capabilities(0))
+
+
+def _enter_a(place: Place) -> _State:
+    filters = _filters(own_files=True)
+    shown = [os.path.abspath(path) for path in place.shown]
+    namespaces.enter(shown)
+    _settle(root.BOX)
+    privileges.drop_bounds()
+    libc.prctl("no_new_privs", _SET_NO_NEW_PRIVS, 1)
+    if landlock.abi():
+        landlock.enter(["/"], [root.BOX, *_present(root.WRITABLE_DEVICES)])
+    if libc.set_capabilities(1 << privileges.SYS_ADMIN)() == -1:
+        raise libc.last_error("capset")
+    _mark_namespace()
+    return _State(
+        "A",
+        PROCESSES,
+        filters,
+        back=libc.namespace_entrance(NAMESPACE, libc.NEWPID),
+        away=libc.namespace_exit(libc.NEWPID),
+        powerless=libc.set_capabilities(0),
+    )
+
+
+def _filters(*, own_files: bool) -> dict[Role, seccomp.Filter]:
+    may_truncate = own_files or landlock.abi() >= 3
+    roles: tuple[Role, ...] = ("candidate", "tester")
+    return {role: seccomp.prepare(role, own_files=own_files, may_truncate=may_truncate) for role in roles}
+
+
+def _present(paths: list[str]) -> list[str]:
+    return [path for path in paths if os.path.exists(path)]

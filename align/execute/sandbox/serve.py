@@ -1,0 +1,137 @@
+"""The warden: it starts a tester for every problem, orders candidates from its zygote, and ends both in time.
+
+It runs no program and no test itself. It ends, with all it started, when the supervisor goes.
+"""
+
+import gc
+import os
+import socket
+import sys
+import time
+from typing import Any
+
+from . import jail, tester
+from .asserts import rehearse
+from .channel import pair, receive, send
+from .memory import content
+from .nursery import Nursery, ZygoteGone
+from .process import Process
+from .turn import Limits, Place, SupervisorGone, TesterEnded, Turn
+from .zygote import Ends, end_with_parent
+
+_REHEARSALS = 10
+_FOREVER = 1e6
+"""CPU seconds of a tester's life; each of its turns is limited by itself."""
+_UNREAD_BYTES, _LATEST_SECONDS = 16 << 10, 0.05
+"""Verdicts are reported when so many bytes wait for the supervisor, or after so long: it wakes up for each report."""
+
+
+class Warden:
+    """Serves one supervisor."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._tester: Process | None = None
+        self._line: socket.socket | None = None
+        self._calls: bytes | None = None
+        """What the next program is run on before its tester asks for anything."""
+
+    def serve(self) -> None:
+        """Until the supervisor goes."""
+        while (got := receive(self._place.channel)) is not None:
+            order, descriptors = got
+            if order["tests"]:
+                self._start_tester(descriptors[0], descriptors[1], order["memory"])
+                descriptors = descriptors[2:]
+            self._judge(order, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _judge(self, order: dict[str, Any], sources: list[int]) -> None:
+        """Give each candidate its turn, and report them a few at a time; the rest is left where the tester ends."""
+        reports: list[dict[str, Any]] = []
+        unread, since = 0, time.monotonic()
+        try:
+            for number, cpu, source in zip(order["candidates"], order["cpu"], sources, strict=True):
+                turn = self._turn(content(source), Limits(cpu, order["memory"]))
+                reports.append({"candidate": number, "tester": self._taken(turn, number)})
+                unread += turn.told
+                if self._tester is None:
+                    break
+                if unread > _UNREAD_BYTES or time.monotonic() - since > _LATEST_SECONDS:
+                    send(self._place.channel, {"reports": reports})
+                    reports, unread, since = [], 0, time.monotonic()
+        finally:
+            # also where the zygote is gone: the programs before that have their verdicts
+            send(self._place.channel, {"reports": reports})
+
+    def _turn(self, source: bytes, limits: Limits) -> Turn:
+        assert self._tester is not None
+        assert self._line is not None
+        return Turn(self._place, self._line, self._tester, source, limits)
+
+    def _taken(self, turn: Turn, number: int) -> dict[str, Any] | None:
+        """Give a candidate its turn; how the tester ended, where it did."""
+        try:
+            again = turn.take(number, self._calls)
+        except TesterEnded as error:
+            return {"how": str(error), "ran": turn.ran, "signal": self.end_tester()}
+        self._calls = turn.calls if again else None
+        return None
+
+    def _start_tester(self, checks: int, verdicts: int, memory: int) -> None:
+        self.end_tester()
+        ours, theirs = pair()
+        pid = jail.fork()
+        if pid == 0:
+            try:
+                end_with_parent()
+                self._place.channel.close()
+                ours.close()
+                self._place.nursery.close()
+                jail.limit("tester")
+                jail.lock("tester", memory, _FOREVER)
+                tester.run(theirs, socket.socket(fileno=verdicts), checks, self._place.nursery.files)
+            finally:
+                os._exit(1)
+        for descriptor in (checks, verdicts):
+            os.close(descriptor)
+        theirs.close()
+        self._tester, self._line = Process(pid), ours
+
+    def end_tester(self) -> int:
+        """End the tester; the signal it had died of, or 0."""
+        if self._tester is None or self._line is None:
+            return 0
+        self._line.close()
+        ended, status = os.waitpid(self._tester.pid, os.WNOHANG)
+        if not ended:
+            self._tester.kill()
+            os.waitpid(self._tester.pid, 0)
+        self._tester = self._line = self._calls = None
+        return os.WTERMSIG(status) if ended and os.WIFSIGNALED(status) else 0
+
+
+def serve(channel: int, ends: Ends, folder: str | None) -> None:
+    """Until the supervisor goes.
+
+    Args:
+        channel: to the supervisor.
+        ends: of the zygote.
+        folder: where programs may write.
+    """
+    place = Place(socket.socket(fileno=channel), Nursery(ends), folder)
+    send(place.channel, {"ready": True})
+    for _ in range(_REHEARSALS):
+        rehearse()
+    gc.collect()
+    gc.freeze()
+    warden = Warden(place)
+    try:
+        warden.serve()
+    except (SupervisorGone, ConnectionError):
+        return
+    except ZygoteGone:
+        sys.exit("the zygote is gone")
+    finally:
+        warden.end_tester()
