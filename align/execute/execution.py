@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ..schema import STRICT, Isolation, Outcome
 from .sandbox.tally import HELD, RUNNING, UNREACHED
@@ -41,7 +41,7 @@ class Facts(BaseModel):
     model_config = STRICT
 
     candidate: int
-    states: str
+    states: str = Field(pattern="^[0-3]*$")
     """State of each assert, a digit each."""
     ended: bool
     """The tests ran to their end."""

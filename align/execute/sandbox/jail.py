@@ -47,8 +47,8 @@ class Place(NamedTuple):
 
     level: Level
     shown: tuple[str, ...] = ()
-    """Files and folders to read, beside the interpreter's own: packages, at the paths they are imported from.
-    Level B shows them but not the folder they lie in: import them before entering."""
+    """Files and folders to read, beside the interpreter's own; `where` they are afterwards. Absolute paths.
+    Level B shows them but not the folder they lie in: import packages before entering."""
     work: str | None = None
     """Level none: the folder that becomes the current one, the home and the place of temporary files."""
 
@@ -68,6 +68,7 @@ class _State(NamedTuple):
 
 
 _state: _State | None = None
+_moved: dict[str, str] = {}
 
 
 def enter(place: Place) -> None:
@@ -87,6 +88,11 @@ def enter(place: Place) -> None:
         raise JailError(f"{error.filename}: {error.strerror}", code) from error
     except seccomp.Unsupported as error:
         raise JailError(str(error)) from error
+
+
+def where(path: str) -> str:
+    """Where a path that was to be shown is to be found, after `enter`."""
+    return _moved.get(path, path)
 
 
 def fork() -> int:
@@ -191,8 +197,8 @@ def _enter_b(place: Place) -> _State:
 
 def _enter_a(place: Place) -> _State:
     filters = _filters(own_files=True)
-    shown = [os.path.abspath(path) for path in place.shown]
-    namespaces.enter(shown)
+    namespaces.enter(list(place.shown))
+    _moved.update(root.places(place.shown))
     _settle(root.BOX)
     privileges.drop_bounds()
     libc.prctl("no_new_privs", _SET_NO_NEW_PRIVS, 1)

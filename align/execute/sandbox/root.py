@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from . import libc
 
+PACKAGES = "/packages"
 BOX = "/box"
 """The one writable folder."""
 WRITABLE_DEVICES = ["/dev/null", "/dev/zero"]
@@ -29,11 +30,20 @@ def interpreter_paths() -> list[str]:
     return [path for path in [*_SYSTEM, *sorted(own.difference(_SYSTEM))] if os.path.isdir(path)]
 
 
+def places(shown: Iterable[str]) -> dict[str, str]:
+    """Where each path is shown: not at its own, which would tell what the machine's folders are called.
+
+    Neighbours stay neighbours: a wheel finds its libraries beside it.
+    """
+    folders = sorted({os.path.dirname(path) for path in shown})
+    return {path: f"{PACKAGES}/{folders.index(os.path.dirname(path))}/{os.path.basename(path)}" for path in shown}
+
+
 def build(shown: Iterable[str], owner: int) -> None:
     """Make the new root and enter it, with /box as the current directory.
 
     Args:
-        shown: files and folders to show read-only, beside the interpreter's.
+        shown: files and folders to show read-only, beside the interpreter's; see `places`.
         owner: user and group that /box belongs to.
     """
     libc.mount(None, "/", libc.MS_REC | libc.MS_PRIVATE)
@@ -41,7 +51,8 @@ def build(shown: Iterable[str], owner: int) -> None:
     links = {path: os.readlink(path) for path in interpreter if os.path.islink(path)}
     # descriptors outlive the old root: nothing below is looked up in it
     libraries = _clone([path for path in interpreter if path not in links], _SEALED)
-    packages = _clone(shown, _SEALED)
+    targets = places(shown)
+    packages = {targets[path]: tree for path, tree in _clone(shown, _SEALED).items()}
     devices = _clone([path for path in DEVICES if os.path.exists(path)], _SEALED & ~libc.NODEV)
     _mount_memory(_SCAFFOLD, "mode=755,size=1m,nr_inodes=4096")
     os.chdir(_SCAFFOLD)

@@ -16,7 +16,7 @@ from .memory import content
 from .nursery import Nursery
 from .process import Budget, Process, wait
 
-TESTER_SECONDS = 10.0
+TESTER_SECONDS = 4.0
 """CPU time that the tests may take for one candidate, beside what the candidate may."""
 
 
@@ -89,11 +89,15 @@ class Turn:
         self._send({"candidate": number, "run": None if calls is None else self._batch(calls)})
         while True:
             self._await(None)
-            order, descriptors = self._order()
-            if "done" in order:
-                self.told = order["done"]
-                return bool(order["again"])
-            self._send(self._run(order["run"], *descriptors))
+            match self._order():
+                case {"done": int() as told, "again": bool() as again}, []:
+                    self.told = told
+                    return again
+                case {"run": "batch" | "interactive" | "main" as mode}, [given, *source] if len(source) < 2:
+                    self._send(self._run(mode, given, *source))
+                case _:
+                    # only tests that reach into their own process can bring this about
+                    raise TesterEnded("gone")
 
     def _run(self, mode: str, given: int, source: int | None = None) -> dict[str, Any]:
         if mode == INTERACTIVE:

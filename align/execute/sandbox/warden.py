@@ -55,6 +55,11 @@ class PackageFinder:
     def __init__(self, packages: dict[str, str]) -> None:
         self._packages = packages
 
+    def move(self) -> None:
+        """Look for them where they are shown now."""
+        for name, folder in self._packages.items():
+            self._packages[name] = os.path.dirname(jail.where(os.path.join(folder, name)))
+
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -73,17 +78,20 @@ def main(channel: int, config: dict[str, Any]) -> None:
     """
     level, work = config["level"], config["work"]
     own = sys.path.pop(sys.path.index(os.environ.pop("PYTHONPATH")))
-    _import(config["modules"], config["packages"], config["site"])
+    finder = PackageFinder(config["packages"])
+    sys.meta_path.append(finder)
+    sys.path += config["site"]
+    _import(config["modules"])
     jail.enter(jail.Place(level, (own, *config["shown"]), work))
+    finder.move()
+    move_imports([own, *config["shown"]])
     for _ in range(_REHEARSALS):
         _rehearse()
     gc.collect()
     gc.freeze()
     ends = zygote.start(level, channel)
     # only now, so that neither the zygote nor any candidate pays for what judges them
-    sys.path.append(own)
     serve = importlib.import_module("sandbox.serve")
-    sys.path.remove(own)
     serve.serve(channel, ends, root.BOX if level == "A" else work)
 
 
@@ -108,10 +116,22 @@ def _register_nothing(**hooks: object) -> None:
     """In place of os.register_at_fork."""
 
 
-def _import(modules: list[str], packages: dict[str, str], site: list[str]) -> None:
+def move_imports(shown: list[str]) -> None:
+    """Have what is not imported yet looked for where it is shown now."""
+    sys.path[:] = [jail.where(path) for path in sys.path]
+    for module in list(sys.modules.values()):
+        folders = getattr(module, "__path__", None)
+        if isinstance(folders, list):
+            folders[:] = [_moved(folder, shown) for folder in folders]
+
+
+def _moved(folder: str, shown: list[str]) -> str:
+    path = next((path for path in shown if folder == path or folder.startswith(f"{path}/")), folder)
+    return jail.where(path) + folder.removeprefix(path)
+
+
+def _import(modules: list[str]) -> None:
     """Import what programs would, and make all that is drawn at random the same in every process."""
-    sys.meta_path.append(PackageFinder(packages))
-    sys.path += site
     # what modules would do after each fork, such as seeding anew, is not wanted, and costs more than the fork
     register, os.register_at_fork = os.register_at_fork, _register_nothing
     for name in modules:

@@ -15,12 +15,14 @@ import align.execute
 PACKAGE = Path(align.execute.__file__).parent
 ZYGOTE = """
 import json, os, sys
-from sandbox import jail
+from sandbox import jail, warden
 level, shown, role, snippets = json.loads(sys.stdin.read())
 sys.path += sorted({os.path.dirname(path) for path in shown})
 for path in shown:
     __import__(os.path.basename(path).partition(".")[0])
 jail.enter(jail.Place(level, tuple(shown)))
+warden.move_imports(shown)
+sys.path += [os.path.dirname(jail.where(path)) for path in shown]
 reader, writer = os.pipe()
 statuses = []
 for snippet in snippets:

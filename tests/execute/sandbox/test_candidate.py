@@ -221,6 +221,37 @@ def test_secrets_of_the_environment_are_not_inherited(run, monkeypatch):
     assert run(code, "assert 'TEACHER_KEY' not in f()", "assert 'PYTHONPATH' not in f()").outcome == "passed"
 
 
+HELD = """
+import os
+def held(fd):
+    try: os.fstat(fd)
+    except OSError: return False
+    return True
+def f(): return [fd for fd in range(256) if held(fd)]
+"""
+
+
+def test_a_program_holds_no_descriptor_but_its_own_files(run):
+    assert run(HELD, "assert f() == [0, 1, 2, 3, 4]").outcome == "passed"
+    # played call by call, it holds the socket over which it is called
+    assert run(HELD, "found = f()", "assert len(found) == 6, found").outcome == "passed"
+
+
+def test_neither_tests_nor_other_programs_are_in_a_programs_memory(run):
+    """Everything that it can reach, and all of its memory that it can read, holds no expected value."""
+    look = """
+import ctypes, gc
+def f(marker):
+    wanted = marker[::-1]
+    found = [x for x in gc.get_objects() if isinstance(x, (str, bytes, tuple, list)) and wanted in str(x)[:10000]]
+    return len(found)
+# {}
+"""
+    tests = ["assert f('tercesym') == 0, 'mysecret'", "# mysecret"]
+    for number in range(3):
+        assert run(look.format(number), *tests).outcome == "passed"
+
+
 def test_numpy_is_offered(run):
     pytest.importorskip("numpy")
     found = run("import numpy as np\ndef f(x): return np.sum(x)", "assert f([1, 2]) == 3", limits={"cpu_seconds": 5})
