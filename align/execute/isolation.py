@@ -67,7 +67,7 @@ def probe(level: Isolation) -> str | None:
     """Why a level cannot be had on this machine, or None. Tried once a process, in a child interpreter."""
     if not hasattr(os, "fork"):
         return f"{sys.platform} has no fork"
-    if level != "none" and not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux"):
         return f"{sys.platform} is not Linux"
     if level != "none" and platform.machine() not in ARCHITECTURES:
         return f"no seccomp filter for {platform.machine()}: only {' and '.join(ARCHITECTURES)}"
@@ -118,6 +118,8 @@ def _forbidding(level: Isolation, number: int | None) -> list[str]:
 
 def _cure(level: Isolation) -> str:
     lines = []
+    if not sys.platform.startswith("linux"):
+        return "  run it on Linux: in a virtual machine, or a container"
     if level == "A" and sys.platform.startswith("linux"):
         lines += [f"sudo sysctl -w {name}={good}" for name, (bad, good) in _SWITCHES.items() if _setting(name) == bad]
         if _filtered():
