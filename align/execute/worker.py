@@ -54,11 +54,16 @@ class Run:
 class Worker:
     """A running zygote.
 
+    Args:
+        level: of isolation.
+        profile: its interpreter.
+        core: the only one that it uses, with all its processes; by default any.
+
     Raises:
         BackendError: it does not start.
     """
 
-    def __init__(self, level: Isolation, profile: Profile) -> None:
+    def __init__(self, level: Isolation, profile: Profile, core: int | None = None) -> None:
         self.judged = 0
         """Programs so far."""
         self._serving: tuple[str, int] | None = None
@@ -68,7 +73,7 @@ class Worker:
         self._stderr = os.memfd_create("stderr")
         self._work = tempfile.mkdtemp(prefix="align-run-") if level == "none" else None
         _compile()
-        config = {"level": level, "work": self._work, **profile.config()}
+        config = {"level": level, "work": self._work, "core": core, **profile.config()}
         self._process = subprocess.Popen(
             [profile.interpreter.executable, *_COMMAND, str(theirs.fileno()), json.dumps(config)],
             stdin=subprocess.DEVNULL,

@@ -74,9 +74,11 @@ def main(channel: int, config: dict[str, Any]) -> None:
     Args:
         channel: to the supervisor.
         config: `level`, `modules` to import beforehand, `packages` that may be imported (name → folder), `site` folders
-            of which everything may, paths to be `shown`, and the `work` folder of level none.
+            of which everything may, paths to be `shown`, the `work` folder of level none, the `core` to stay on or None.
     """
     level, work = config["level"], config["work"]
+    if config["core"] is not None:
+        os.sched_setaffinity(0, {config["core"]})
     own = sys.path.pop(sys.path.index(os.environ.pop("PYTHONPATH")))
     finder = PackageFinder(config["packages"])
     sys.meta_path.append(finder)
