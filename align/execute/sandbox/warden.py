@@ -74,7 +74,8 @@ def main(channel: int, config: dict[str, Any]) -> None:
     Args:
         channel: to the supervisor.
         config: `level`, `modules` to import beforehand, `packages` that may be imported (name → folder), `site` folders
-            of which everything may, paths to be `shown`, the `work` folder of level none, the `core` to stay on or None.
+            of which everything may, paths to be `shown`, the `work` folder of level none, and the `core` to stay on,
+            or None.
     """
     level, work = config["level"], config["work"]
     if config["core"] is not None:
