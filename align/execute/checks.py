@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ..schema import Problem, TestKind, content_id
-from .definitions import parsed
+from .definitions import compiles
 from .exports import Taken, taken_by_asserts, taken_by_suite
 from .sandbox.survey import why_not
 
@@ -125,7 +125,7 @@ def _why_not(checks: Checks, plan: Taken, expected: bool) -> str | None:
         # what cannot be read is left to the tester
         source = "\n".join(checks.tests)
         kinds = {name: [kind.partition(":")[0]] for name, kind in checks.exports.items()}
-        return why_not(source, checks.module, kinds) if parsed(source) is not None else None
+        return why_not(source, checks.module, kinds) if compiles(source) else None
     if checks.kind == "calls" and checks.entry_point is None:
         return "calls need an entry_point"
     if not expected and checks.reference is None:
@@ -137,7 +137,7 @@ def _runnable(prompt: str | None) -> str | None:
     """The prompt as a program: its helpers, and a last function that may still lack a body."""
     if prompt is None:
         return None
-    return next((source for source in (prompt, f"{prompt}\n    pass\n") if parsed(source) is not None), None)
+    return next((source for source in (prompt, f"{prompt}\n    pass\n") if compiles(source)), None)
 
 
 @lru_cache(maxsize=2048)

@@ -12,6 +12,13 @@ TEST_TOOLS = frozenset({"pytest", "numpy"})
 
 
 @lru_cache(maxsize=4096)
+def compiles(source: str) -> bool:
+    """Whether it is a program."""
+    return parsed(source) is not None
+
+
+# a tree takes a hundred times its source's memory
+@lru_cache(maxsize=32)
 def parsed(source: str) -> ast.Module | None:
     """The tree, or None where it does not compile."""
     try:

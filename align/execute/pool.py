@@ -35,6 +35,8 @@ GRACE = 1.25
 MEMORY_MB = 1024
 WINDOW = 2048
 """Programs read ahead of the one whose result is waited for."""
+REMEMBERED = 16_384
+"""Programs of one run, the latest, whose results serve identical ones; a cache remembers them all."""
 ATTEMPTS = 2
 """Tries of a program that has no verdict."""
 OnDone = Callable[[int, Execution], None]
@@ -121,6 +123,8 @@ class Pool:
             for index, program in enumerate(programs):
                 task = self._task(program)
                 future = seen.get(task.key) or seen.setdefault(task.key, self._submitted(task))
+                if len(seen) > REMEMBERED:
+                    del seen[next(iter(seen))]
                 if on_done:
                     future.add_done_callback(partial(_report, index, on_done, turn))
                 waiting.append(future)

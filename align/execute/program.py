@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..schema import Limits, Problem, content_id
 from .checks import Checks, checks_for
-from .definitions import parsed
+from .definitions import compiles
 from .extract import Policy, extract_code
 from .sandbox.stand_ins import register
 
@@ -94,9 +94,9 @@ def _prelude(checks: Checks, prompt: str | None) -> str | None:
     """What runs before a program; `prompt` where that is not its beginning."""
     if checks.kind == "unittest" and checks.module is not None:
         return register(checks.module)
-    helps = checks.kind == "check" and prompt and parsed(prompt) is not None
+    helps = checks.kind == "check" and prompt and compiles(prompt)
     return prompt if helps else None
 
 
 def _can_be_continued(prompt: str) -> bool:
-    return parsed(prompt) is not None or parsed(f"{prompt}\n    pass\n") is not None
+    return compiles(prompt) or compiles(f"{prompt}\n    pass\n")
