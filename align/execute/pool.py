@@ -35,7 +35,7 @@ GRACE = 1.25
 MEMORY_MB = 1024
 WINDOW = 2048
 """Programs read ahead of the one whose result is waited for."""
-REMEMBERED = 16_384
+REMEMBERED = 4096
 """Programs of one run, the latest, whose results serve identical ones; a cache remembers them all."""
 ATTEMPTS = 2
 """Tries of a program that has no verdict."""
