@@ -17,6 +17,8 @@ from .tally import name_of
 
 STDERR_BYTES = 2048
 """End of a program's stderr that is reported."""
+_OURS = {"CodecError": codec.CodecError}
+"""What a candidate's process says where a value is beyond the codec's caps."""
 _ANSWER_BYTES = 17 << 20
 
 
@@ -156,7 +158,7 @@ def answered(line: bytes) -> Any:
         case ["value", value]:
             return value
         case ["error", list() as described]:
-            error = codec.rebuild_error(described)
+            error = codec.rebuild_error(described, _OURS)
             error._from_program = True  # type: ignore[attr-defined]
             raise error
     raise codec.CodecError("no answer")

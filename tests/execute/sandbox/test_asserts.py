@@ -96,3 +96,11 @@ def test_tests_that_end_their_own_process_are_at_fault(run):
     found = run(RIGHT, "import os; os._exit(0)")
     assert (found.outcome, found.reason) == ("test_error", "exited")
     assert run(RIGHT, "assert f(1) == 2").outcome == "passed"
+
+
+@pytest.mark.parametrize("value", ["'x' * (300 << 20)", "list(range(10 ** 7))", "nest()"])
+def test_a_value_beyond_the_caps_is_an_output_limit(run, value):
+    nest = "def nest():\n    found = []\n    for _ in range(10 ** 5): found = [found]\n    return found\n"
+    found = run(f"{nest}def f(): return {value}", "assert f() == 1", limits={"cpu_seconds": 3})
+    assert (found.outcome, found.reason) == ("runtime_error", "output_limit")
+    assert run(RIGHT, "assert f(1) == 2").outcome == "passed"
