@@ -13,18 +13,14 @@ An open cache does not survive `fork`: open it in the process that uses it.
 """
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import json
 import os
-import platform
 import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from functools import cache
 from pathlib import Path
 
 from ..errors import DataError
@@ -61,13 +57,6 @@ def execution_key(program: Program, limits: tuple[float, int], level: Isolation,
     """
     shape = [field.name for field in fields(Execution)]
     return content_id([VERSION, shape, program.key, *limits, level, profile])
-
-
-@cache
-def interpreter() -> list[str]:
-    """Plain data that names this interpreter, and the one package that programs may import."""
-    found = importlib.util.find_spec("numpy") is not None
-    return [platform.python_version(), importlib.metadata.version("numpy") if found else ""]
 
 
 class Cache:

@@ -10,9 +10,10 @@ from typing import Any
 
 from ..errors import BackendError
 from ..schema import Isolation, Limits
-from .cache import Cache, execution_key, interpreter
+from .cache import Cache, execution_key
 from .execution import Execution
 from .pool import CPU_SECONDS, MEMORY_MB
+from .profile import STANDARD
 from .program import Program
 from .wire import execution_of, program_line
 
@@ -102,7 +103,9 @@ class Ledger:
     def _key(self, program: Program) -> str:
         limits = program.limits
         seconds = (limits and limits.cpu_seconds) or CPU_SECONDS
-        return execution_key(program, (seconds, (limits and limits.memory_mb) or MEMORY_MB), self._level, interpreter())
+        return execution_key(
+            program, (seconds, (limits and limits.memory_mb) or MEMORY_MB), self._level, STANDARD[program.profile].key
+        )
 
     def _line(self, number: int) -> bytes:
         program = self.open[number]

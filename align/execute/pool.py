@@ -16,18 +16,16 @@ from pathlib import Path
 from types import TracebackType
 
 from ..errors import BackendError
-from ..schema import Isolation, content_id
+from ..schema import Isolation
 from .backlog import Backlog, Task
-from .cache import Cache
+from .cache import Cache, execution_key
 from .crew import Crew
 from .execution import BadTests, Execution, Facts, TesterDied, judge, judge_death, without_verdict
 from .isolation import Requested, isolation_level
-from .profile import NUMPY, STD, Profile
+from .profile import STANDARD, Profile
 from .program import Program
 from .worker import Report, ZygoteDied
 
-VERSION = 2
-"""Bumped by hand when the same program may get another outcome."""
 CPU_SECONDS = 3.0
 """Limit where neither the program nor the pool has one."""
 GRACE = 1.25
@@ -140,8 +138,8 @@ class Pool:
         limits = program.limits
         cpu_seconds = (limits and limits.cpu_seconds) or self._timeout
         memory_mb = (limits and limits.memory_mb) or MEMORY_MB
-        profile = self._profile or (NUMPY if program.profile == "numpy" else STD)
-        key = content_id([VERSION, program.key, cpu_seconds, memory_mb, self.level, profile.key])
+        profile = self._profile or STANDARD[program.profile]
+        key = execution_key(program, (cpu_seconds, memory_mb), self.level, profile.key)
         return Task(program, cpu_seconds, memory_mb << 20, profile, key)
 
     def _submitted(self, task: Task) -> "Future[Execution]":

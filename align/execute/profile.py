@@ -103,6 +103,8 @@ class Profile:
 STD = Profile()
 NUMPY = Profile(modules=("numpy",))
 """The same, with numpy imported: importing it in every program would cost each some 100 ms."""
+STANDARD = {"std": STD, "numpy": NUMPY}
+"""Profiles by the name that a program has for what it mentions."""
 
 
 def _executable(python: str | None) -> str:
