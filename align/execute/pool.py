@@ -74,7 +74,7 @@ class Pool:
         cores = sorted(os.sched_getaffinity(0))
         count = workers or len(cores)
         self._backlog = Backlog(count)
-        # one that stays on its core saves a sixth of the CPU time; fewer than there are cores go where there is room
+        # one that stays on its core takes less CPU time; fewer than there are cores go where there is room
         self._crews = [
             Crew(self.level, cores[number % len(cores)] if count >= len(cores) else None) for number in range(count)
         ]

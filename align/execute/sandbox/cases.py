@@ -98,7 +98,7 @@ class Outputs:
             if run.load == "compile_error":
                 return unloaded(run, len(self._cases), self._desk.stderr())
             worst = _worse(worst, run.status)
-            died = died or self._judged(tally, index, run, compare.same_output(expected, printed, self._tolerance))
+            died |= self._judged(tally, index, run, compare.same_output(expected, printed, self._tolerance))
             if run.status["how"]:
                 break
         tally.ended = not worst["how"]

@@ -128,3 +128,9 @@ def test_what_goes_wrong_in_a_program_is_told_apart(main, code, outcome, reason)
 def test_a_limit_is_for_each_input(main):
     code = "import time\nwhile time.process_time() < 0.25: pass\nprint(3)"
     assert main(code, *[("", "3")] * 4).outcome == "passed"
+
+
+def test_cases_after_one_that_ended_badly_are_still_counted(main):
+    code = "import os\nn = int(input())\nprint(n, flush=True)\nos._exit(n == 1)"
+    found = main(code, ("1", "1"), ("2", "2"), ("3", "3"))
+    assert (found.outcome, found.tests_passed, found.failed_tests) == ("wrong_answer", 2, [0])
