@@ -8,14 +8,15 @@ Passing or failing as a whole is the same as without rewriting.
 import ast
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, TypeVar
 
-_Node = TypeVar("_Node", bound=ast.AST)
 TALLY = "__align_tally__"
 """Name in the tests' namespace that the rewritten asserts report to."""
 
 _CATCH = {"AssertionError", "Exception", "BaseException"}
 _TESTING_TOOLS = {"unittest", "pytest", "contextlib", "suppress", "raises"}
+_TELLING = ("try", "__exit__", *_TESTING_TOOLS)
+"""A source of ASCII without any of these neither catches exceptions nor expects them: its nodes need no look."""
+_LOAD = ast.Load()
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ def prepare(source: str, filename: str) -> Tests:
         SyntaxError, ValueError, RecursionError, MemoryError, OverflowError: it does not compile.
     """
     tree = ast.parse(source, filename)
-    nodes = list(ast.walk(tree))
+    # identifiers of other letters may be normalised to these words
+    telling = not source.isascii() or any(word in source for word in _TELLING)
+    nodes = list(ast.walk(tree)) if telling else []
     # where the tests catch some exceptions, one that leaves an assert may be the very thing they wait for
     rewriter = _Rewriter(swallow=not any(isinstance(node, ast.Try | ast.TryStar) for node in nodes))
     if not any(_expects_failure(node) for node in nodes):
-        tree = rewriter.visit(tree)
+        rewriter.rewrite(tree)
     places = [line - 1 for line in rewriter.places]
     text = source.splitlines()
     return Tests(
@@ -53,36 +56,40 @@ def prepare(source: str, filename: str) -> Tests:
     )
 
 
-class _Rewriter(ast.NodeTransformer):
+class _Rewriter:
     """`assert x` → `TALLY.judge(TALLY.begin(0), x)`, with exceptions noted where they are swallowed."""
 
     def __init__(self, *, swallow: bool) -> None:
         self.swallow = swallow
         self.places: list[int] = []
 
-    def visit(self, node: ast.AST) -> Any:
-        """Replace the asserts among statements; none stands in an expression."""
-        return node if isinstance(node, ast.expr) else super().visit(node)
+    def rewrite(self, node: ast.AST) -> None:
+        """Replace the asserts among the statements in a node; none stands in an expression."""
+        for name in node._fields:
+            inner = getattr(node, name, None)
+            if not isinstance(inner, list):
+                continue
+            for index, part in enumerate(inner):
+                if isinstance(part, ast.Assert):
+                    inner[index] = self._counted(part)
+                elif isinstance(part, ast.stmt | ast.ExceptHandler | ast.match_case):
+                    self.rewrite(part)
 
-    def visit_Assert(self, node: ast.Assert) -> ast.stmt:
+    def _counted(self, node: ast.Assert) -> ast.stmt:
         index = len(self.places)
         self.places.append(node.lineno)
-        begun = _report(node, "begin", _at(node, ast.Constant(index)))
-        statement: ast.stmt = _at(node, ast.Expr(_report(node, "judge", begun, node.test)))
+        at = {"lineno": node.lineno, "col_offset": node.col_offset}
+        begun = _report(at, "begin", ast.Constant(index, None, **at))
+        statement: ast.stmt = ast.Expr(_report(at, "judge", begun, node.test), **at)
         if self.swallow:
-            noted = _at(node, ast.Expr(_report(node, "raised", _at(node, ast.Constant(index)))))
-            handler = _at(node, ast.ExceptHandler(None, None, [noted]))
-            statement = _at(node, ast.Try([statement], [handler], [], []))
+            noted = ast.Expr(_report(at, "raised", ast.Constant(index, None, **at)), **at)
+            statement = ast.Try([statement], [ast.ExceptHandler(None, None, [noted], **at)], [], [], **at)
         return statement
 
 
-def _report(place: ast.stmt, method: str, *args: ast.expr) -> ast.Call:
-    tally = _at(place, ast.Name(TALLY, ast.Load()))
-    return _at(place, ast.Call(_at(place, ast.Attribute(tally, method, ast.Load())), list(args), []))
-
-
-def _at(place: ast.stmt, node: _Node) -> _Node:
-    return ast.copy_location(node, place)
+def _report(at: dict[str, int], method: str, *args: ast.expr) -> ast.Call:
+    tally = ast.Name(TALLY, _LOAD, **at)
+    return ast.Call(ast.Attribute(tally, method, _LOAD, **at), list(args), [], **at)
 
 
 def _expects_failure(node: ast.AST) -> bool:
