@@ -38,8 +38,8 @@ PRELOAD = (
 _ASK = """
 import json, sys, sysconfig
 paths = sysconfig.get_paths()
-told = {"executable": sys.executable, "version": list(sys.version_info[:3]), "prefix": sys.base_prefix,
-    "stdlib": sorted({paths["stdlib"], paths["platstdlib"]}), "site": sorted({paths["purelib"], paths["platlib"]})}
+told = {"executable": sys.executable, "version": list(sys.version_info[:3]),
+    "site": sorted({paths["purelib"], paths["platlib"]})}
 """
 
 
@@ -49,9 +49,6 @@ class Interpreter:
 
     executable: str
     version: tuple[int, ...]
-    prefix: str
-    """Of the base installation, not of a virtual environment."""
-    stdlib: tuple[str, ...]
     site: tuple[str, ...]
     """Its folders of third-party packages."""
 
@@ -117,13 +114,7 @@ def _executable(python: str | None) -> str:
 @cache
 def _ask(executable: str) -> Interpreter:
     told = _of_this() if executable == sys.executable else _of_another(executable)
-    return Interpreter(
-        executable=told["executable"],
-        version=tuple(told["version"]),
-        prefix=told["prefix"],
-        stdlib=tuple(told["stdlib"]),
-        site=tuple(told["site"]),
-    )
+    return Interpreter(told["executable"], tuple(told["version"]), tuple(told["site"]))
 
 
 def _of_this() -> dict[str, Any]:

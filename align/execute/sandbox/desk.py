@@ -45,7 +45,7 @@ class Run:
     """Undecoded answers, one a call."""
 
 
-class ZygoteGone(Exception):
+class WardenGone(Exception):
     """Nobody runs programs any more."""
 
 
@@ -120,7 +120,7 @@ class Desk:
     def _status(self) -> dict[str, Any]:
         got = receive(self._channel)
         if got is None:
-            raise ZygoteGone
+            raise WardenGone
         return got[0]
 
     def _run(self, status: dict[str, Any]) -> Run:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol
 from .asserts import Asserts
 from .cases import Calls, Outputs
 from .channel import send
-from .desk import Desk, Files, Unusable, ZygoteGone
+from .desk import Desk, Files, Unusable, WardenGone
 from .memory import content
 from .suites import Suites
 
@@ -51,7 +51,7 @@ def run(channel: socket.socket, verdicts: socket.socket, checks: int, files: Fil
             except Unusable as error:
                 facts = {"tests_error": str(error)}
             desk.done(send(verdicts, {"candidate": index, **facts}))
-    except ZygoteGone:
+    except WardenGone:
         pass
     finally:
         os._exit(0)
