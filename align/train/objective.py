@@ -2,28 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
 
-import torch
 from torch import Tensor
 
 from ..errors import StageError
+from ..loss import LOSSES
 from ..loss.logprob import sum_by
-from ..loss.preference import dpo_loss, loss_without_ratio
-from ..loss.ranked import best_weights, ordered_pairs, rrhf_loss, rrtf_loss, sft_term
+from ..loss.terms import ordered_pairs, sft_term
 from ..text.collate import GroupBatch
+from .figures import (
+    Figure,
+    Figures,
+    end_figures,
+    label_figures,
+    length_figures,
+    likelihood_figures,
+    rank_figures,
+    reward_figures,
+)
 from .policy import Output
-from .settings import Dpo, Rrhf, Rrtf
+from .settings import LossSection, Rrtf
 
 SAME_TOLERANCE = 1e-5
-"""How far DPO may start from its value at equal policy and reference."""
-
-
-class Figure(NamedTuple):
-    """A mean to log, as a sum and a weight, so that micro-batches and ranks add up."""
-
-    total: Tensor
-    weight: Tensor
+"""Nats a token that policy and reference may differ by before the first update."""
 
 
 @dataclass
@@ -34,121 +36,73 @@ class Step:
     """Already divided by the step's denominators."""
     parts: dict[str, Tensor] = field(default_factory=dict)
     """The loss's named terms, divided likewise."""
-    figures: dict[str, Figure] = field(default_factory=dict)
-    """Means over pairs or groups."""
+    figures: Figures = field(default_factory=dict)
+    """Means over pairs, groups or responses."""
+    drift: Tensor | None = None
+    """Mean over tokens of |policy − reference|, where there is a reference."""
 
 
 Objective = Callable[[Output, GroupBatch], Step]
 
 
-def objective(loss: Rrtf | Rrhf | Dpo | None) -> Objective:
+def objective(loss: LossSection | None) -> Objective:
     """The function of a `loss:` section; None is supervised training."""
-    if loss is None:
-        return _sft
-    if isinstance(loss, Dpo):
-        return lambda output, batch: _dpo(loss, output, batch)
-    return lambda output, batch: _ranked(loss, output, batch)
+    return _sft if loss is None else partial(_aligned, loss)
 
 
-def check_start(loss: Dpo, step: Step, batch: GroupBatch) -> None:
-    """Before the first update the policy is its reference: DPO's loss is ln 2.
+def check_start(loss: LossSection, step: Step) -> None:
+    """Before the first update the policy is its reference, token by token: DPO's loss is ln 2.
 
     Raises:
         StageError: it is not, so the two do not see the same weights, tokens or dropout.
     """
-    pairs = len(ordered_pairs(batch["scores_R"], batch["group_R"])[0])
-    if not pairs:
-        return
-    found = float(step.parts["preference"].detach() * batch["pairs"]) / pairs
-    expected = loss_without_ratio(loss.beta, loss.loss_type)
-    if abs(found - expected) > SAME_TOLERANCE * max(1.0, expected):
+    if step.drift is not None and (drift := float(step.drift)) > SAME_TOLERANCE:
         raise StageError(
-            f"loss: {loss.loss_type} starts at {found:.6f}, not {expected:.6f}: the policy differs from its reference "
-            "before the first update (dropout, or a reference of other weights)"
+            f"loss: {loss.name} starts {drift:.2g} nats a token away from its reference: the policy differs from its "
+            "reference before the first update (dropout, or a reference of other weights)"
         )
 
 
 def _sft(output: Output, batch: GroupBatch) -> Step:
-    logp = output.logp
-    return Step(sft_term(logp.sum, logp.length, batch["sft_weights_R"], batch["tokens"]))
+    logp, targets_R = output.logp, batch["sft_weights_R"]
+    return Step(sft_term(logp.sum, logp.length, targets_R, batch["tokens"]), figures=end_figures(logp, targets_R))
 
 
-def _ranked(loss: Rrtf | Rrhf, output: Output, batch: GroupBatch) -> Step:
-    logp, scores, group = output.logp, batch["scores_R"], batch["group_R"]
-    teacher = batch["teacher_R"] if isinstance(loss, Rrtf) and loss.teacher_student else None
-    if isinstance(loss, Rrtf):
-        found = rrtf_loss(
-            logp.sum,
-            logp.length,
-            scores,
-            group,
-            rank_weight=loss.rank_weight,
-            sft_weight=loss.sft_weight,
-            sft_weights_R=batch["sft_weights_R"],
-            teacher_R=teacher,
-            sft_reduction="groups" if loss.mode == "paper" else "tokens",
-            groups=batch["groups"],
-            tokens=batch["tokens"],
-        )
+def _aligned(loss: LossSection, output: Output, batch: GroupBatch) -> Step:
+    logp, entry, options = output.logp, LOSSES[loss.name], loss.options()
+    own = {name: batch[name] for name in entry.takes if name in batch}
+    drift = None
+    if loss.needs_reference:
+        reference_N = output.reference_N if output.reference_N is not None else batch["reference_N"]
+        # by token before the sum: the difference of two long sums loses what the loss is made of
+        ratio_N = logp.token - reference_N
+        own["log_ratio_R"] = sum_by(ratio_N, batch["response_N"], len(batch["scores_R"]))
+        drift = ratio_N.detach().abs().mean()
+    if isinstance(loss, Rrtf) and loss.teacher_student:
+        own["teacher_R"] = batch["teacher_R"]
+    found = entry.function(logp.sum, logp.length, batch["scores_R"], batch["group_R"], **options, **own)
+    implicit_R = options.get("beta", 1.0) * own.get("log_ratio_R", logp.sum / logp.length).detach()
+    parts = found._asdict()
+    step = Step(parts.pop("total"), parts, _figures(loss, output, batch, implicit_R), drift)
+    # an empty micro-batch is laid out as one made-up response: without an order, but KTO would take it for a row
+    return step if len(batch["index_G"]) or loss.reads != "unpaired" else _nothing(step)
+
+
+def _nothing(step: Step) -> Step:
+    """The step with every sum 0."""
+    figures = {name: Figure(0 * total, 0 * weight) for name, (total, weight) in step.figures.items()}
+    return Step(0 * step.loss, {name: 0 * part for name, part in step.parts.items()}, figures, step.drift)
+
+
+def _figures(loss: LossSection, output: Output, batch: GroupBatch, implicit_R: Tensor) -> Figures:
+    logp, scores_R, group_R = output.logp, batch["scores_R"], batch["group_R"]
+    found = end_figures(logp, batch["sft_weights_R"])
+    if loss.reads == "unpaired":
+        return found | label_figures(implicit_R, logp, scores_R, batch["kl"])
+    teacher_R = batch["teacher_R"] if isinstance(loss, Rrtf) and loss.teacher_student else None
+    better_P, worse_P = ordered_pairs(scores_R, group_R, teacher_R)
+    if loss.reads == "pairs":
+        found |= reward_figures(implicit_R, logp, better_P, worse_P)
     else:
-        found = rrhf_loss(
-            logp.sum,
-            logp.length,
-            scores,
-            group,
-            rank_weight=loss.rank_weight,
-            sft_weight=loss.sft_weight,
-            sft_weights_R=batch["sft_weights_R"],
-            groups=batch["groups"],
-            tokens=batch["tokens"],
-        )
-    return Step(found.total, {"rank": found.rank, "sft": found.sft}, _ranked_figures(output, batch, teacher))
-
-
-def _ranked_figures(output: Output, batch: GroupBatch, teacher: Tensor | None) -> dict[str, Figure]:
-    mean = (output.logp.sum / output.logp.length).detach()
-    scores, group = batch["scores_R"], batch["group_R"]
-    better, worse = ordered_pairs(scores, group, teacher)
-    ordered = torch.zeros_like(mean).index_fill(0, torch.cat([better, worse]), 1.0)
-    best, worst = best_weights(scores, group) * ordered, best_weights(-scores, group) * ordered
-    return {
-        "rank/accuracies": _mean((mean[better] > mean[worse]).to(mean.dtype)),
-        "logps/best": Figure((best * mean).sum(), best.sum()),
-        "logps/worst": Figure((worst * mean).sum(), worst.sum()),
-    }
-
-
-def _dpo(loss: Dpo, output: Output, batch: GroupBatch) -> Step:
-    logp, scores, group = output.logp, batch["scores_R"], batch["group_R"]
-    reference = output.reference_N if output.reference_N is not None else batch["reference_N"]
-    # by token before the sum: the difference of two long sums loses what the loss is made of
-    log_ratio = sum_by(logp.token - reference, batch["response_N"], len(scores))
-    found = dpo_loss(
-        logp.sum,
-        log_ratio,
-        logp.length,
-        scores,
-        group,
-        beta=loss.beta,
-        loss_type=loss.loss_type,
-        label_smoothing=loss.label_smoothing,
-        sft_weight=loss.sft_weight,
-        sft_weights_R=batch["sft_weights_R"],
-        pairs=batch["pairs"],
-        tokens=batch["tokens"],
-    )
-    better, worse = ordered_pairs(scores, group)
-    rewards, sums = (loss.beta * log_ratio).detach(), logp.sum.detach()
-    figures = {
-        "rewards/chosen": _mean(rewards[better]),
-        "rewards/rejected": _mean(rewards[worse]),
-        "rewards/accuracies": _mean((rewards[better] > rewards[worse]).to(rewards.dtype)),
-        "rewards/margins": _mean(rewards[better] - rewards[worse]),
-        "logps/chosen": _mean(sums[better]),
-        "logps/rejected": _mean(sums[worse]),
-    }
-    return Step(found.total, {"preference": found.preference, "sft": found.sft}, figures)
-
-
-def _mean(values: Tensor) -> Figure:
-    return Figure(values.sum(), values.new_tensor(float(len(values))))
+        found |= rank_figures(implicit_R, scores_R, group_R, better_P, worse_P)
+    return found | likelihood_figures(logp, scores_R, group_R) | length_figures(implicit_R, logp.length, group_R)
