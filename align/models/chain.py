@@ -72,8 +72,13 @@ def read_base(folder: Path) -> Base | None:
         raise DataError(f"{path}: {explain(error)}") from None
 
 
-def base_entry(folder: Path, base: Base, *, trust_remote_code: bool) -> Weights:
+def base_entry(folder: Path, base: Base, above: Weights) -> Weights:
     """The entry that loads the base.
+
+    Args:
+        folder: the adapter's.
+        base: what the folder says of its base.
+        above: the adapter's own entry; what it says of running the model holds for the base.
 
     Raises:
         DataError: its folder is gone, or holds other weights than the adapter was trained on.
@@ -91,7 +96,8 @@ def base_entry(folder: Path, base: Base, *, trust_remote_code: bool) -> Weights:
         revision=base.revision,
         dtype=base.dtype,
         load_in_4bit=base.load_in_4bit,
-        trust_remote_code=trust_remote_code,
+        attn_implementation=above.attn_implementation,
+        trust_remote_code=above.trust_remote_code,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from ..config import ENVIRONMENT, Section, bad_key
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 
 
 class Entry(Section):
@@ -25,6 +26,9 @@ class Weights(Entry):
     """Type of the frozen weights; trainable ones are float32."""
     load_in_4bit: bool = False
     """Quantise the frozen weights to nf4 (bitsandbytes)."""
+    attn_implementation: Attention = "auto"
+    """How attention is computed, by transformers' names. `auto`: our fused one for BLOOM, of which transformers knows
+    only `eager`; for other classes what is fastest here. Changes results by rounding only."""
     trust_remote_code: bool = False
     """Run Python that comes with the weights. Off unless you have read it."""
     chat_template: str | None = None

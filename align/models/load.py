@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    BloomForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -23,6 +24,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ..errors import BackendError, ConfigError, DataError
+from .bloom import fuse
 from .chain import base_entry, check_folder, read_base
 from .entry import Weights
 from .lora import Lora
@@ -109,7 +111,7 @@ def _chain(entry: Weights, *, merge_last: bool, disable_dropout: bool) -> Model:
     base = read_base(folder) if entry.is_local else None
     if base is None:
         return _whole(entry, disable_dropout=disable_dropout)
-    below = base_entry(folder, base, trust_remote_code=entry.trust_remote_code)
+    below = base_entry(folder, base, entry)
     if merge_last and below.load_in_4bit:
         raise BackendError(f"{folder}: an adapter cannot be merged into 4-bit weights exactly: merge it into its base")
     model = _chain(below, merge_last=True, disable_dropout=disable_dropout)
@@ -129,7 +131,9 @@ def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
         options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
         )
-    if not torch.cuda.is_available():
+    if entry.attn_implementation != "auto":
+        options["attn_implementation"] = entry.attn_implementation
+    elif not torch.cuda.is_available():
         # measured on a CPU: under bf16 autocast twice as fast as sdpa, in float32 as fast
         options["attn_implementation"] = "eager"
     dtype = entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype)
@@ -145,6 +149,8 @@ def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise DataError(f"{entry.model_name_or_path}: lacks {len(missing)} weights of its class, such as {missing[0]}")
+    if isinstance(model, BloomForCausalLM) and entry.attn_implementation == "auto":
+        fuse(model)
     return model  # type: ignore[no-any-return]
 
 

@@ -33,6 +33,11 @@ class Encoder:
             marked[:1] if marked[:1] == [tokenizer.bos_token_id] and marked[:1] != self._ids("a")[:1] else []
         )
 
+    @property
+    def opens_with_bos(self) -> bool:
+        """Whether prompts are given a BOS, as the tokenizer does by itself."""
+        return bool(self._opening)
+
     def prompt(self, text: str) -> list[int]:
         """Ids of a prompt, after the BOS where the tokenizer puts one by itself."""
         return self._opening + self._ids(text)

@@ -1,10 +1,12 @@
 """The one module that is trained: a micro-batch in, log-probabilities of its responses out. Knows no loss.
 
+Either layout gives the same numbers: which one a micro-batch has decides how its tokens go through the model.
+
 Its forward is called once a micro-batch, whatever the loss needs, so that the hooks of DDP and FSDP fire once; the
 reference of LoRA training (the same weights, adapters off) is computed inside it.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from peft import PeftModel
@@ -13,8 +15,10 @@ from transformers import PreTrainedModel
 
 from ..errors import BackendError
 from ..loss import ResponseLogprobs, response_logprobs
+from ..models.layout import Backend, choose_backend, last_hidden, layout_of
 from ..models.load import Model
 from ..text.collate import GroupBatch
+from ..text.plan import LayoutName
 
 SCALES = ("logit_scale", "logits_scaling", "final_logit_softcapping")
 """Settings of other classes that change logits after the head."""
@@ -34,15 +38,19 @@ class Policy(nn.Module):
     Args:
         model: with or without adapters.
         adapter_off_reference: also compute the log-probabilities with the adapters off.
+        backend: how attention runs; `auto` is the fastest that can serve the model.
 
     Raises:
-        BackendError: the head does more than multiply.
+        BackendError: the backend cannot serve the model, or the head does more than multiply.
     """
 
-    def __init__(self, model: Model, *, adapter_off_reference: bool = False) -> None:
+    def __init__(
+        self, model: Model, *, adapter_off_reference: bool = False, backend: Backend | Literal["auto"] = "auto"
+    ) -> None:
         super().__init__()
         self.model = model
         self.adapter_off_reference = adapter_off_reference
+        self.backend: Backend = choose_backend(self.causal, backend)
         # read by accelerate: which layers FSDP wraps
         self._no_split_modules = getattr(self.causal, "_no_split_modules", None)
         self._check_head()
@@ -51,6 +59,11 @@ class Policy(nn.Module):
     def causal(self) -> PreTrainedModel:
         """The transformers model, below any adapters."""
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model  # type: ignore[return-value]
+
+    @property
+    def layout(self) -> LayoutName:
+        """How micro-batches should be laid out for it."""
+        return layout_of(self.backend)
 
     @property
     def head(self) -> nn.Linear:
@@ -84,12 +97,8 @@ class Policy(nn.Module):
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def _logprobs(self, batch: GroupBatch) -> ResponseLogprobs:
-        decoder = self.causal.base_model
-        hidden_RTH = decoder(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-        ).last_hidden_state
         return response_logprobs(
-            hidden_RTH.flatten(0, 1)[batch["predict_N"]],
+            last_hidden(self.causal, batch, self.backend)[batch["predict_N"]],
             self.head.weight,
             batch["targets_N"],
             batch["response_N"],

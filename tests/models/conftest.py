@@ -18,3 +18,8 @@ def make(architecture, folder):
 @pytest.fixture(scope="session", params=ARCHITECTURES)
 def tiny(request, tmp_path_factory):
     return make(request.param, tmp_path_factory.mktemp(request.param) / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_bloom(tmp_path_factory):
+    return make("bloom", tmp_path_factory.mktemp("one_bloom") / "model")
