@@ -1,30 +1,41 @@
-"""Preference alignment: RRTF and RRHF on ranked groups, DPO on pairs."""
+"""Preference alignment: on ranked groups, on pairs, or on rows with a label."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import field_validator, model_validator
 
 from ..config import bad_key
-from ..errors import StageError
-from ..io import read
 from ..recipe.stage import Context, Counts, File
-from ..schema import PreferencePair, RankedGroup
-from ..train.settings import Dpo, Loss, check_name
+from ..schema import PreferencePair, RankedGroup, UnpairedRow
+from ..train.options import Reference
+from ..train.settings import Loss, check_name
 from . import sft
 
-VERSION = 2
+VERSION = 3
 TRAINS = True
 OUTPUTS = ("model", "metrics.jsonl", "reference.jsonl", "checkpoints")
+KINDS: dict[str, "type[RankedGroup | PreferencePair | UnpairedRow]"] = {
+    "groups": RankedGroup,
+    "pairs": PreferencePair,
+    "unpaired": UnpairedRow,
+}
+"""What losses read → the records."""
+FILES = {"groups.jsonl": "groups", "pairs.jsonl": "pairs"}
+"""File that a rank stage leaves → what a loss reads in it."""
+NAMES = {"groups": "groups", "pairs": "pairs", "unpaired": "rows with prompt, completion and label"}
+"""What losses read, in words."""
 
 
 class Config(sft.Config):
     """Train on ranked responses."""
 
     data: File
-    """Ranked groups for rrtf and rrhf, pairs for dpo; all final text."""
+    """Ranked groups for rrtf, rrhf, listmle and lipo; pairs for dpo, simpo and orpo; rows with `label` for kto."""
     loss: Loss
-    """What is trained for; also the reference, for dpo, is `model`."""
+    """What is trained for. The reference of a loss that has one is `model`."""
+    reference: Reference = "auto"
+    """Where its log-probabilities come from. `adapter_off`: from each step's own weights without the adapters; `file`:
+    from `reference.jsonl`, computed once, which saves a forward a step; `auto`: adapter_off with `lora`, else file."""
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -33,28 +44,34 @@ class Config(sft.Config):
 
     @model_validator(mode="after")
     def _data_fits_the_loss(self) -> "Config":
-        needed, other = ("pairs", "groups") if isinstance(self.loss, Dpo) else ("groups", "pairs")
-        if self.data.startswith("$") and self.data.endswith(f"/{other}.jsonl"):
-            meant = self.data.replace(f"/{other}.", f"/{needed}.")
-            raise bad_key("data", f"loss {self.loss.name} reads {needed}: did you mean {meant!r}?")
+        needed, (stage, _, file) = self.loss.reads, self.data.rpartition("/")
+        if self.data.startswith("$") and FILES.get(file, needed) != needed:
+            meant = next((f"{stage}/{name}" for name, reads in FILES.items() if reads == needed), None)
+            cure = f"{file} cannot serve it" if meant is None else f"did you mean {meant!r}?"
+            raise bad_key("data", f"loss {self.loss.name} reads {NAMES[needed]}: {cure}")
         return self
 
     @model_validator(mode="after")
     def _reference_has_no_dropout(self) -> "Config":
-        if isinstance(self.loss, Dpo) and not self.disable_dropout:
-            raise bad_key("disable_dropout", "must be true for dpo: its reference has no dropout")
+        if self.loss.needs_reference and not self.disable_dropout:
+            raise bad_key("disable_dropout", f"must be true for {self.loss.name}: its reference has no dropout")
+        return self
+
+    @model_validator(mode="after")
+    def _reference_is_meant(self) -> "Config":
+        if self.reference != "auto" and not self.loss.needs_reference:
+            raise bad_key("reference", f"has no meaning for {self.loss.name}, which has none: remove it")
+        if self.reference == "adapter_off" and self.lora is None:
+            raise bad_key("reference", "adapter_off needs lora: without it every weight is trained: write file")
+        return self
+
+    @model_validator(mode="after")
+    def _kl_has_another_row(self) -> "Config":
+        if self.loss.reads == "unpaired" and self.global_batch_size == 1:
+            raise bad_key("global_batch_size", f"1 leaves {self.loss.name} no other row to estimate its KL from")
         return self
 
 
 def run(config: Config, context: Context) -> Counts:
-    """Read groups or pairs, train, leave the model."""
-    from ..train.run import train
-
-    kind: type[PreferencePair] | type[RankedGroup] = PreferencePair if isinstance(config.loss, Dpo) else RankedGroup
-    rows: Sequence[PreferencePair | RankedGroup] = read(config.data, kind, config.columns)
-    if not rows:
-        raise StageError(f"stages.{context.name}: {config.data} holds no row to train on")
-    entry = context.weights(config.model)
-    return train(
-        rows, entry, out=context.out, seed=context.seed, loss=config.loss, label=context.name, **config.options()
-    )
+    """Read groups, pairs or labelled rows, train, leave the model."""
+    return sft.train_on(config, context, KINDS[config.loss.reads])

@@ -13,8 +13,14 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-DEFAULTS: dict[str, Any] = {"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 0.03}
-"""Used where a recipe does not say otherwise."""
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-4,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.03,
+    "logging_steps": 0.02,
+    "save_steps": 0.25,
+}
+"""Used where a recipe does not say otherwise: fifty lines of metrics and four checkpoints a run."""
 
 RENAMED = {
     "lr": "write learning_rate",
@@ -32,7 +38,7 @@ RENAMED = {
     "logging_dir": "gone: metrics are in the stage's metrics.jsonl",
     "save_safetensors": "gone: weights are always safetensors",
     "no_cuda": "renamed in transformers 5: write use_cpu",
-    "evaluation_strategy": "renamed in transformers 5; here the score stage evaluates",
+    "evaluation_strategy": "renamed in transformers 5: write eval_strategy",
     "per_gpu_train_batch_size": "gone: write global_batch_size in the stage",
 }
 """Keys of older releases → what to write."""
@@ -79,7 +85,8 @@ NEIGHBOURS = {
 """What to write → keys of trl, peft, or another place of the recipe."""
 
 _BATCH = "derived from global_batch_size and max_tokens_per_batch: write these in the stage"
-_SCORE = "nothing is evaluated while training: add a score stage"
+_BEST = "the last step is the model, and every saved one is kept under checkpoints/: add a score stage"
+_EVAL = "set by the plan of batches, and by whether eval_strategy is given"
 _HUB = "nothing is uploaded while training"
 OWNED = {
     "output_dir": "set by the run: results lie in the stage's folder",
@@ -107,18 +114,14 @@ OWNED = {
     "ignore_data_skip": "set: a resumed run sees the data that were left",
     "save_only_model": "set: checkpoints hold what resuming needs",
     "enable_jit_checkpoint": "checkpoints are written by save_steps",
-    "load_best_model_at_end": _SCORE,
-    "metric_for_best_model": _SCORE,
-    "greater_is_better": _SCORE,
-    "eval_strategy": _SCORE,
-    "eval_steps": _SCORE,
-    "eval_delay": _SCORE,
-    "eval_on_start": _SCORE,
-    "per_device_eval_batch_size": _SCORE,
-    "eval_accumulation_steps": _SCORE,
-    "do_train": _SCORE,
-    "do_eval": _SCORE,
-    "do_predict": _SCORE,
+    "load_best_model_at_end": _BEST,
+    "metric_for_best_model": _BEST,
+    "greater_is_better": _BEST,
+    "per_device_eval_batch_size": _EVAL,
+    "eval_accumulation_steps": _EVAL,
+    "do_train": _EVAL,
+    "do_eval": _EVAL,
+    "do_predict": _EVAL,
     "push_to_hub": _HUB,
     "hub_model_id": _HUB,
     "hub_strategy": _HUB,
@@ -131,6 +134,9 @@ OWNED = {
     "deepspeed": "of the launcher: write it in the accelerate file that launch.config_file names",
 }
 """Arguments that this toolkit sets itself → why, or where to write it."""
+
+EVALUATION = ("eval_strategy", "eval_steps", "eval_delay", "eval_on_start")
+"""Arguments that need held-out rows."""
 
 REFUSED = RENAMED | OWNED | {key: line for line, keys in NEIGHBOURS.items() for key in keys}
 

@@ -1,111 +1,146 @@
-"""Reference log-probabilities for full fine-tuning: the starting weights', computed once, kept by token in a file.
+"""Reference log-probabilities from a file: the starting weights', computed once and kept by token.
 
-`reference.jsonl`: the first line says of what (hash of the weights, adapters, type), every other one holds a response's
-log-probabilities under the hash of its token ids. Ranks compute their shares and meet through files, not in a
-collective, so that a long computation trips no watchdog.
+Full fine-tuning needs them, since it changes the reference's own weights; with adapters they save a forward a step.
+`reference.jsonl`: the first line says of what (hash of the weights below any adapters, state of the adapters, type),
+every other one holds a response's log-probabilities under the hash of its token ids. Ranks compute their shares and
+meet through files, not in a collective, so that a long computation trips no watchdog.
 """
 
+import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 
-from ..errors import StageError
+from ..errors import ConfigError, StageError
 from ..io import rows, write
 from ..progress import progress
 from ..schema import content_id
 from ..text.collate import Group
-from .data import MicroBatches
+from .data import MicroBatches, Place
+from .options import Reference
 from .policy import Policy
+from .settings import Loss
 
+FILE = "reference.jsonl"
 POLL_SECONDS = 0.2
 
 Header = dict[str, Any]
 Entry = dict[str, Any]
 
 
-def reference_logprobs(
-    policy: Policy,
-    data: MicroBatches,
-    path: Path,
-    *,
-    device: torch.device,
-    autocast: AbstractContextManager[Any],
-    dtype: str,
-    rank: int,
-    world_size: int,
-) -> list[Tensor]:
-    """(tokens of all responses,) of each group that the plan uses, in the order of the groups.
+class Run(NamedTuple):
+    """Where and how log-probabilities are computed: as training will compute them."""
+
+    device: torch.device
+    autocast: AbstractContextManager[Any]
+    """The precision that training runs in."""
+    dtype: str
+    """Its name."""
+    rank: int
+    world_size: int
+
+
+def reference_source(loss: Loss | None, asked: Reference, *, adapters: bool) -> Literal["adapter_off", "file"] | None:
+    """Where a loss gets its reference from; None where it has none.
+
+    Args:
+        loss: its section; None is supervised training.
+        asked: the stage's key.
+        adapters: whether adapters are trained.
+
+    Raises:
+        ConfigError: adapters off, and there are none.
+    """
+    if loss is None or not loss.needs_reference:
+        return None
+    if asked == "adapter_off" and not adapters:
+        raise ConfigError("reference: adapter_off needs lora: without it every weight is trained: write file")
+    return "adapter_off" if adapters and asked != "file" else "file"
+
+
+def reference_logprobs(policy: Policy, data: Sequence[MicroBatches], path: Path, run: Run) -> list[dict[Place, Tensor]]:
+    """Of each data set, the log-probabilities of every place's response tokens, (tokens of all its responses,).
 
     Args:
         policy: still with its starting weights.
-        data: the planned micro-batches: a group is computed in the one that first trains it, so that at step 1
-            policy and reference have gone through the same arithmetic.
+        data: planned micro-batches: a group is computed in the one that first trains it, so that at step 1 policy and
+            reference have gone through the same arithmetic.
         path: `reference.jsonl`; computed if it is not there, otherwise read.
-        device: where to compute.
-        autocast: the precision that training runs in.
-        dtype: its name.
-        rank: this process's.
-        world_size: of how many.
+        run: device, precision and ranks.
 
     Raises:
         StageError: the file was made from other weights, tokens or types.
     """
-    header = {"weights": weights_hash(policy), "adapters": "none", "dtype": dtype}
+    header = {
+        "weights": weights_hash(policy),
+        "adapters": "off" if isinstance(policy.model, PeftModel) else "none",
+        "dtype": run.dtype,
+    }
     if not path.is_file():
-        part = path.with_name(f".reference-{rank}-of-{world_size}.jsonl")
+        part = _part(path, run.rank, run.world_size)
         if not part.is_file() or _read(part, header, check=False) is None:
-            write(part, [header, *_compute(policy, data, device, autocast, rank, world_size)])
-        if rank == 0:
-            _merge(path, header, world_size)
+            write(part, [header, *_compute(policy, data, run)])
+        if run.rank == 0:
+            _merge(path, header, run.world_size)
         else:
             _wait(path)
     known = _read(path, header, check=True)
     assert known is not None
-    used = {index for step in data.plan.steps for index in step}
-    return [_of_group(group, known, path) if i in used else torch.empty(0) for i, group in enumerate(data.groups)]
+    return [{place: _of_group(batches.group(place), known, path) for place in _places(batches)} for batches in data]
 
 
 def weights_hash(policy: Policy) -> str:
-    """sha256 over names and bytes of all parameters."""
+    """sha256 over names and bytes of the weights below any adapters, quantisation states included."""
     found = hashlib.sha256()
-    for name, parameter in policy.named_parameters():
-        found.update(name.encode())
-        found.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    for name, value in policy.state_dict().items():
+        if isinstance(value, Tensor) and "lora_" not in name:
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
 @torch.no_grad()
-def _compute(
-    policy: Policy,
-    data: MicroBatches,
-    device: torch.device,
-    autocast: AbstractContextManager[Any],
-    rank: int,
-    world_size: int,
-) -> Iterator[Entry]:
-    seen: set[int] = set()
-    policy.to(device).eval()
-    with progress("reference", len(data)) as bar, autocast:
-        for item, (_, indices) in enumerate(data.plan.micro_batches):
-            fresh = [i for i in indices if i not in seen]
-            seen.update(fresh)
-            if fresh and item % world_size == rank:
-                batch = {name: value.to(device) for name, value in data[item].items()}
-                token_N, place = policy(batch).logp.token.float().tolist(), 0
-                for i in indices:
-                    for number, response in enumerate(data.groups[i].responses):
-                        if i in fresh:
-                            yield _entry(data.groups[i], number, token_N[place : place + len(response)])
-                        place += len(response)
-            bar.advance()
+def _compute(policy: Policy, data: Sequence[MicroBatches], run: Run) -> Iterator[Entry]:
+    policy.to(run.device).eval()
+    off = policy.model.disable_adapter() if isinstance(policy.model, PeftModel) else contextlib.nullcontext()
+    with progress("reference", sum(map(len, data))) as bar, run.autocast, off:
+        for batches in data:
+            seen: set[Place] = set()
+            for item in range(len(batches)):
+                for places in batches.places(item):
+                    fresh = set(places) - seen
+                    seen |= fresh
+                    if fresh and item % run.world_size == run.rank:
+                        yield from _entries(policy, batches, item, places, fresh, run.device)
+                bar.advance()
     policy.train()
+
+
+def _entries(
+    policy: Policy, batches: MicroBatches, item: int, places: list[Place], fresh: set[Place], device: torch.device
+) -> Iterator[Entry]:
+    """What the file says of the places that are new, computed in the micro-batch with all of them."""
+    batch = on_device(batches.lay_out(item, places), device)
+    token_N, start = policy(batch).logp.token.float().tolist(), 0
+    for place in places:
+        group = batches.group(place)
+        for number, response in enumerate(group.responses):
+            if place in fresh:
+                yield _entry(group, number, token_N[start : start + len(response)])
+            start += len(response)
+
+
+def on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The batch with its tensors on a device."""
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
 def _entry(group: Group, number: int, logps: list[float]) -> Entry:
@@ -118,8 +153,16 @@ def _key(group: Group, number: int) -> str:
     return content_id([group.prompt, group.responses[number]])
 
 
+def _places(batches: MicroBatches) -> set[Place]:
+    return {place for item in range(len(batches)) for places in batches.places(item) for place in places}
+
+
+def _part(path: Path, rank: int, world_size: int) -> Path:
+    return path.with_name(f".reference-{rank}-of-{world_size}.jsonl")
+
+
 def _merge(path: Path, header: Header, world_size: int) -> None:
-    parts = [path.with_name(f".reference-{rank}-of-{world_size}.jsonl") for rank in range(world_size)]
+    parts = [_part(path, rank, world_size) for rank in range(world_size)]
     entries: dict[str, Entry] = {}
     for part in parts:
         _wait(part)

@@ -45,7 +45,7 @@ def writing(folder: Path) -> Iterator[None]:
 def save_policy(
     model: Model,
     tokenizer: PreTrainedTokenizerBase,
-    entry: Weights,
+    entry: Weights | None,
     folder: Path,
     state_dict: dict[str, Tensor] | None = None,
 ) -> None:
@@ -54,16 +54,17 @@ def save_policy(
     Args:
         model: what was trained.
         tokenizer: saved with it.
-        entry: what it was loaded from; the base of an adapter.
+        entry: what it was loaded from, recorded in an adapter's `base.json`; None: nothing is.
         folder: the new model's.
         state_dict: the gathered weights, where the model's own are sharded.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(model, PeftModel):
-            commit = getattr(model.config, "_commit_hash", None)
-            base = write_base(folder, entry, None if entry.is_local else commit)
-            model.peft_config["default"].base_model_name_or_path = base.model_name_or_path
+            if entry is not None:
+                commit = getattr(model.config, "_commit_hash", None)
+                base = write_base(folder, entry, None if entry.is_local else commit)
+                model.peft_config["default"].base_model_name_or_path = base.model_name_or_path
             model.save_pretrained(str(folder), state_dict=state_dict, save_embedding_layers=False)
             # peft's generated card says nothing that is true of a chain
             (folder / "README.md").unlink(missing_ok=True)
@@ -76,7 +77,7 @@ def probe(vocab_size: int) -> GroupBatch:
     """A fixed micro-batch for comparing two models."""
     ids = [(37 * i + 11) % vocab_size for i in range(48)]
     groups = [Group("probe", ids[:8], [ids[8:24], ids[24:]], [1.0, 0.0], [False, False], [0.0, 0.0])]
-    return collate(groups, Totals.of(groups), pad_id=0)
+    return collate(groups, Totals.of(groups), pad_id=0, layout="plain")
 
 
 @torch.no_grad()

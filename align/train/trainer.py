@@ -1,199 +1,329 @@
 """The one trainer: transformers.Trainer over a plan of micro-batches, with losses that are exact over any cut.
 
 Every micro-batch's loss is already divided by the counts of its whole optimizer step, so what Trainer and DDP would
-average is summed here: by `loss_is_scaled_for_ga` over accumulation, by the factor `world_size` over ranks.
+average is summed here: by `loss_is_scaled_for_ga` over accumulation, by the factor `world_size` over ranks. Models are
+loaded by whoever makes it; recipes come through `run`.
 """
 
+import copy
 import json
-import os
-import time
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from ..errors import ConfigError, StageError
-from ..io import Journal, write
-from ..progress import Bar
+from ..errors import ConfigError
+from ..models.entry import Weights
+from ..models.load import Model
+from ..progress import Bar, progress
 from ..text.collate import GroupBatch
+from ..text.encode import Encoder
 from . import checkpoints
-from .arguments import DEFAULTS
-from .data import MicroBatches, only_item
-from .objective import Figure, Objective, Step, check_start
+from .config import AlignConfig
+from .data import MicroBatches, Row, length_limit, only_item
+from .finite import check_loss, check_norm
+from .logbook import Logbook
+from .meter import Meter, silenced
+from .objective import Objective, check_start, objective
+from .planner import Planner
 from .policy import Policy
-from .save import writing
-from .settings import Dpo
+from .reference import FILE, Run, reference_logprobs, reference_source
+from .save import save_policy, writing
 
 WEIGHTS, METER = "policy.safetensors", "meter.json"
-SHOWN_PROBLEMS = 8
-"""Problem ids that an error names."""
-SAVES = 4
-"""Checkpoints of a run where `save_steps` is not given."""
-LOGS = 50
-"""Lines of metrics where `logging_steps` is not given."""
-
-
-def training_arguments(
-    args: dict[str, Any], *, out: Path, seed: int, accumulation: int, steps: int
-) -> TrainingArguments:
-    """The recipe's `args:` with everything that the plan decides.
-
-    Raises:
-        ConfigError: transformers refuses a value.
-    """
-    saves = {"save_strategy": "steps", "save_steps": max(1, -(-steps // SAVES))}
-    logs = {"logging_steps": max(1, steps // LOGS)}
-    given = {
-        **DEFAULTS,
-        **saves,
-        **logs,
-        "report_to": "none",
-        "dataloader_pin_memory": torch.cuda.is_available(),
-        **args,
-    }
-    for replaced in ("num_train_epochs", "max_steps", "save_total_limit"):
-        given.pop(replaced, None)
-    # precision changes results, so the recipe decides it (it is in the stage's key), not the launcher's file
-    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if given.get("bf16") else "fp16" if given.get("fp16") else "no"
-    try:
-        arguments = TrainingArguments(
-            output_dir=str(out),
-            max_steps=steps,
-            per_device_train_batch_size=1,
-            gradient_accumulation_steps=accumulation,
-            train_sampling_strategy="sequential",
-            remove_unused_columns=False,
-            average_tokens_across_devices=False,
-            accelerator_config={"split_batches": False, "dispatch_batches": False, "even_batches": False},
-            ddp_find_unused_parameters=False,
-            disable_tqdm=True,
-            logging_nan_inf_filter=False,
-            seed=seed,
-            **given,
-        )
-        for callback in get_reporting_integration_callbacks(arguments.report_to):  # type: ignore[no-untyped-call]
-            # Trainer makes its own; this one tells whether it can
-            callback()
-    except (ValueError, TypeError, ImportError, RuntimeError) as error:
-        raise ConfigError(f"args: {str(error).strip().splitlines()[0]}") from None
-    return arguments
+HALF = (torch.float16, torch.bfloat16)
 
 
 class AlignTrainer(Trainer):
-    """Trains a policy by one objective.
+    """Trains a model on rows by one objective; usable outside recipes:
+
+        model = AutoModelForCausalLM.from_pretrained("bigcode/starcoderbase-1b")
+        tokenizer = AutoTokenizer.from_pretrained("bigcode/starcoderbase-1b")
+        rows = align.io.read("pairs.jsonl", PreferencePair)
+        config = AlignConfig("out", loss=Dpo(name="dpo", beta=0.1), global_batch_size=64, num_train_epochs=1)
+        trainer = AlignTrainer(model, config, rows, processing_class=tokenizer)
+        trainer.train()
+        trainer.save_model("out/model")
+
+    In `args.output_dir` it leaves `metrics.jsonl`, `timings.jsonl`, a model's folder for every saved step under
+    `checkpoints/`, and `reference.jsonl` where the loss needs one from a file.
 
     Args:
-        policy: the module to train.
-        args: as `training_arguments` gives them.
-        data: the planned micro-batches.
-        objective: what they are trained for.
-        out: the stage's folder, for `metrics.jsonl`, `timings.jsonl` and `checkpoints/`.
-        bar: advanced at every optimizer step.
-        save_model: writes a model's folder from the weights under training, by their names in the model.
-        keep: models to keep along the way; None keeps all.
-        preference: the section of a preference loss, whose start is checked.
+        model: a causal language model, whole or with peft's adapters; for a loss with a reference without dropout.
+        args: what to train for, and how.
+        train_dataset: rows of one kind, as the loss needs them.
+        eval_dataset: held-out rows of the same kind, for `args.eval_strategy` and `evaluate`.
+        processing_class: the model's tokenizer.
+        entry: what the model was loaded from, recorded below saved adapters.
+        label: what the progress bar says.
+
+    Raises:
+        DataError: no row is left.
+        ConfigError: arguments that do not fit the model, the rows or each other.
+        BackendError: the model cannot be served.
     """
 
+    args: AlignConfig
     loss_is_scaled_for_ga = True
 
     def __init__(
         self,
-        policy: Policy,
-        args: TrainingArguments,
-        data: MicroBatches,
-        objective: Objective,
+        model: Model,
+        args: AlignConfig,
+        train_dataset: Sequence[Row],
+        eval_dataset: Sequence[Row] = (),
         *,
-        out: Path,
-        bar: Bar,
-        save_model: Callable[[Path, dict[str, Tensor]], None],
-        keep: int | None,
-        preference: Dpo | None = None,
+        processing_class: PreTrainedTokenizerBase,
+        entry: Weights | None = None,
+        label: str = "train",
     ) -> None:
-        super().__init__(policy, args, data_collator=only_item, train_dataset=data, callbacks=[_Advance(bar)])
+        _check(model, args)
+        source = reference_source(args.loss, args.reference, adapters=isinstance(model, PeftModel))
+        self.from_file, self.entry, self.label = source == "file", entry, label
+        self.policy = Policy(model, adapter_off_reference=source == "adapter_off", backend=args.backend)
+        self.planner = Planner(
+            args,
+            Encoder(processing_class),
+            length_limit(self.policy.causal.config, args.max_length),
+            self.policy.layout,
+        )
+        self.encoded = self.planner.encode(train_dataset)
+        self.data = self.planner.training(self.encoded.groups)
+        self.encoded_eval = self.planner.encode(eval_dataset) if eval_dataset else None
+        self.held_out = self.planner.evaluation(self.encoded_eval.groups) if self.encoded_eval else None
+        # the caller's arguments may serve another training
+        args, self.keep = copy.copy(args), args.save_total_limit
+        args.max_steps, args.gradient_accumulation_steps = len(self.data.plan.steps), self.data.plan.accumulation
+        # of models, not of the states that Trainer would remove
+        args.save_total_limit = None
+        super().__init__(
+            self.policy,
+            args,
+            data_collator=only_item,
+            train_dataset=self.data,
+            eval_dataset=self.held_out,
+            processing_class=processing_class,
+        )
+        if args.backend == "auto" and self.policy.layout == "plain" and self.is_world_process_zero():
+            name = type(self.policy.causal).__name__
+            print(f"{label}: {name} is not served by grouped: each response is a padded row", file=sys.stderr)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self.policy, self.data, self.preference = policy, data, preference
-        self.models, self.save_model_folder, self.keep = out / checkpoints.MODELS, save_model, keep
-        self.objective: Objective = objective
-        self.meter = Meter()
-        self.resume = checkpoints.last_whole(Path(str(args.output_dir)))
-        self.metrics = self.timings = None
-        if self.is_world_process_zero():
-            checkpoints.remove_torn(Path(str(args.output_dir)))
-            done = checkpoints.step_of(self.resume) if self.resume else 0
-            self.metrics = _continued(out / "metrics.jsonl", done)
-            self.timings = Journal(out / "timings.jsonl")
-        self._logged = time.monotonic()
+        self.objective: Objective = objective(args.loss)
+        self.folder = Path(str(args.output_dir))
+        self.meter, self.tokens = Meter(), torch.zeros((), dtype=torch.long, device=args.device)
+        self.logbook: Logbook | None = None
+        self.warnings: dict[str, str] = {}
+        """Name of each alarm that went off → its line; of rank 0."""
+
+    def train(
+        self, resume_from_checkpoint: str | bool | None = None, trial: Any = None, ignore_keys_for_eval: Any = None
+    ) -> Any:
+        """Train to the end of the plan.
+
+        Args:
+            resume_from_checkpoint: True: go on from the last state in the folder, if any, else start; a run that was
+                interrupted ends with the same weights. Or a state's folder.
+            trial: as in Trainer.
+            ignore_keys_for_eval: as in Trainer.
+        """
+        self._add_reference()
+        found = checkpoints.last_whole(self.folder / checkpoints.STATES) if resume_from_checkpoint is True else None
+        state = str(found) if found else resume_from_checkpoint if isinstance(resume_from_checkpoint, str) else None
+        done = checkpoints.step_of(Path(state)) if state else 0
+        with progress(self.label, len(self.data.plan.steps)) as bar:
+            bar.skip(done)
+            shown = _Advance(bar)
+            self.add_callback(shown)
+            if self.is_world_process_zero():
+                checkpoints.remove_torn(self.folder / checkpoints.STATES)
+                self.logbook = Logbook(self.folder, done)
+            try:
+                return super().train(resume_from_checkpoint=state)
+            finally:
+                self.remove_callback(shown)
+                if self.logbook is not None:
+                    self.warnings = self.logbook.alarms.raised
+                    self.logbook.close()
+                    self.logbook = None
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[GroupBatch], Any]:
+        """The micro-batches of an optimizer step, with the step's KL estimate where the loss needs one."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.data.mismatched:
+            kl = self._kl(batches)
+            batches = [batch | {"kl": kl} for batch in batches]
+        return batches, items
 
     def compute_loss(
         self, model: nn.Module, inputs: GroupBatch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """The micro-batch's share of the step's loss, times the ranks that DDP will divide by."""
-        step = self.objective(model(inputs), inputs)
-        self._check_finite(step.loss, inputs)
-        if self.preference is not None and self.state.global_step == 0:
-            check_start(self.preference, step, inputs)
+        output = model(inputs)
+        step = self.objective(output, inputs)
+        check_loss(step.loss, output, inputs, self.data.groups, self.state.global_step + 1)
+        if not len(inputs["index_G"]):
+            step = silenced(step)
+        elif self.args.loss is not None and self.state.global_step == 0:
+            check_start(self.args.loss, step)
         self.meter.add(step, share=1 / (self.args.gradient_accumulation_steps * self.args.world_size))
-        self.meter.tokens += inputs["attention_mask"].sum()
+        self.tokens += inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["input_ids"].numel()
         share: Tensor = step.loss * self.args.world_size
         return share
 
+    def evaluate(  # type: ignore[override]
+        self,
+        eval_dataset: Sequence[Row] | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Means over the whole of the held-out rows, whatever the micro-batches and ranks.
+
+        Args:
+            eval_dataset: other rows than those the trainer has.
+            ignore_keys: as in Trainer; nothing to ignore.
+            metric_key_prefix: what the names of the metrics start with.
+
+        Raises:
+            ConfigError: there are no held-out rows.
+        """
+        other = None if eval_dataset is None else self.planner.evaluation(self.planner.encode(eval_dataset).groups)
+        data = other or self.held_out
+        if data is None:
+            raise ConfigError("eval_dataset: there are no held-out rows to evaluate on")
+        if self.from_file and data.reference is None:
+            raise ConfigError("eval_dataset: its reference is not in the file: give these rows to the trainer itself")
+        figures = self._measured(data)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write our own figures; what Trainer measures of time goes to `timings.jsonl`."""
-        if "learning_rate" not in logs:
+        if "learning_rate" in logs:
+            tokens = int(self.tokens) * self.args.world_size
+            self.tokens.zero_()
+            figures = self.meter.read(self.accelerator)
+            figures |= {name: logs[name] for name in ("grad_norm", "learning_rate") if name in logs}
+        elif "train_runtime" in logs:
             return
-        tokens = int(self.meter.tokens) * self.args.world_size
-        figures = self.meter.read(self.accelerator)
-        figures |= {name: logs[name] for name in ("grad_norm", "learning_rate") if name in logs}
-        now, step = time.monotonic(), self.state.global_step
-        if self.metrics is not None and self.timings is not None:
-            self.metrics.append({"step": step} | {name: float(f"{value:.6g}") for name, value in figures.items()})
-            seconds = now - self._logged
-            rate = round(tokens / max(seconds, 1e-9))
-            self.timings.append({"step": step, "seconds": round(seconds, 3), "tokens_per_second": rate})
-        self._logged = now
+        else:
+            tokens, figures = None, logs
+        if self.logbook is not None:
+            self.logbook.write(self.state.global_step, figures, tokens)
         super().log(figures)
 
-    def close(self) -> None:
-        """Put the logs on disk."""
-        for journal in (self.metrics, self.timings):
-            if journal is not None:
-                journal.close()
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write a model's folder: the weights or the adapter, and the tokenizer. Every rank takes part.
 
-    def _check_finite(self, loss: Tensor, inputs: GroupBatch) -> None:
-        if torch.isfinite(loss):
+        Args:
+            output_dir: the folder; by default `model` below `args.output_dir`.
+            _internal_call: Trainer's own, for what a checkpoint holds.
+        """
+        if _internal_call:
+            super().save_model(output_dir, _internal_call=True)
             return
-        problems = [self.data.groups[int(i)].problem_id for i in inputs["index_G"][:SHOWN_PROBLEMS]]
-        raise StageError(
-            f"the loss is {loss.item()} at step {self.state.global_step + 1} on the problems {', '.join(problems)}: "
-            "lower args.learning_rate, or look at these rows"
+        state = None
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            state = _below(self.accelerator.get_state_dict(self.model_wrapped))
+        if self.is_world_process_zero():
+            folder = Path(output_dir) if output_dir else self.folder / "model"
+            save_policy(self.policy.model, self.planner.encoder.tokenizer, self.entry, folder, state)
+
+    def _add_reference(self) -> None:
+        """The starting weights' log-probabilities, once, where they come from the file."""
+        if not self.from_file or self.data.reference is not None:
+            return
+        precision = self.accelerator.mixed_precision
+        run = Run(
+            device=self.args.device,
+            autocast=self.accelerator.autocast(),
+            dtype="float32" if precision == "no" else precision,
+            rank=self.args.process_index,
+            world_size=self.args.world_size,
         )
+        sets = [data for data in (self.data, self.held_out) if data is not None]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for data, found in zip(sets, reference_logprobs(self.policy, sets, self.folder / FILE, run), strict=True):
+            data.reference = found
+
+    @torch.no_grad()
+    def _measured(self, data: MicroBatches) -> dict[str, float]:
+        """Means of the objective's figures over a data set of one step."""
+        meter, model = Meter(), self.model_wrapped
+        was_training = model.training
+        model.eval()
+        kl = {"kl": self._kl(self._own(data))} if data.mismatched else {}
+        for batch in self._own(data):
+            inputs = self._prepare_inputs(batch) | kl
+            with self.accelerator.autocast():
+                step = self.objective(model(inputs), inputs)
+            meter.add(step if len(inputs["index_G"]) else silenced(step), share=1 / len(data))
+        model.train(was_training)
+        return meter.read(self.accelerator)
+
+    def _own(self, data: MicroBatches) -> Iterable[GroupBatch]:
+        """This rank's share of a data set, of equal number on every rank."""
+        return (data[item] for item in range(self.args.process_index, len(data), self.args.world_size))
+
+    @torch.no_grad()
+    def _kl(self, batches: Iterable[GroupBatch]) -> Tensor:
+        """() KTO's estimate over a whole step: the mean log-ratio of mismatched rows over all ranks, clipped at 0."""
+        total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for batch in batches:
+            rows = self._prepare_inputs(batch["mismatched"])
+            with self.accelerator.autocast():
+                output = self.model_wrapped(rows)
+            reference_N = rows["reference_N"] if output.reference_N is None else output.reference_N
+            count = len(rows["index_G"])
+            # a filling micro-batch runs the model, as every rank must, and says nothing
+            ratio = (output.logp.token - reference_N).double().sum() * (count > 0)
+            total += torch.stack([ratio, total.new_tensor(float(count))])
+        whole: Tensor = self.accelerator.reduce(total, reduction="sum")
+        return (whole[0] / whole[1].clamp(min=1)).clamp(min=0).float()
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        # the scaler of fp16 finds its scale by steps that overflow, and skips them
+        if self.accelerator.scaler is None:
+            step = self.state.global_step
+            check_norm(norm, self.data.groups, self.data.plan.steps[step], step + 1)
+        return norm
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(self.data)
 
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.folder / checkpoints.STATES)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        folder = Path(str(self.args.output_dir)) / f"{checkpoints.PREFIX}{self.state.global_step}"
+        folder = self.folder / checkpoints.STATES / f"{checkpoints.PREFIX}{self.state.global_step}"
         with writing(folder):
             super()._save_checkpoint(model, trial)
         state = self.meter.state(self.accelerator)
         if self.is_world_process_zero():
             (folder / METER).write_text(json.dumps(state), encoding="utf-8")
             # before the state counts: what goes on from it has this model already
-            weights = {name.removeprefix("model."): value for name, value in load_file(folder / WEIGHTS).items()}
-            checkpoints.publish(
-                self.models / folder.name, lambda path: self.save_model_folder(path, weights), self.keep
-            )
+            weights = _below(load_file(folder / WEIGHTS))
+            checkpoints.publish(self.folder / checkpoints.MODELS / folder.name, self._writer(weights), self.keep)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
             checkpoints.finish(folder)
+
+    def _writer(self, weights: dict[str, Tensor]) -> Callable[[Path], None]:
+        tokenizer = self.planner.encoder.tokenizer
+        return lambda path: save_policy(self.policy.model, tokenizer, self.entry, path, weights)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """What is trained, and nothing else; tied weights once."""
@@ -216,46 +346,21 @@ class AlignTrainer(Trainer):
                 parameter.copy_(saved[name])
 
 
-class Meter:
-    """Means since the last log, as sums and weights on the device: reading them is the only synchronisation."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.tokens: Tensor | int = 0
-
-    def add(self, step: Step, share: float) -> None:
-        """One micro-batch, which is `share` of an optimizer step."""
-        weight = step.loss.new_tensor(share)
-        figures = {"loss": Figure(step.loss, weight)}
-        figures |= {f"loss/{name}": Figure(part, weight) for name, part in step.parts.items()}
-        for name, figure in (figures | step.figures).items():
-            pair = torch.stack([figure.total.detach().double(), figure.weight.detach().double()])
-            self.sums[name] = self.sums[name] + pair if name in self.sums else pair
-
-    def read(self, accelerator: Any) -> dict[str, float]:
-        """The means over all ranks, and start anew; a mean over nothing is left out."""
-        whole = self.state(accelerator)
-        self.sums, self.tokens = {}, 0
-        return {name: total / weight for name, (total, weight) in whole.items() if weight}
-
-    def state(self, accelerator: Any) -> dict[str, list[float]]:
-        """The sums over all ranks."""
-        if not self.sums:
-            return {}
-        whole = accelerator.reduce(torch.stack(list(self.sums.values())), reduction="sum")
-        return dict(zip(self.sums, whole.tolist(), strict=True))
-
-    def restore(self, state: dict[str, Sequence[float]], device: torch.device) -> None:
-        """Go on from sums that a checkpoint holds."""
-        self.sums = {name: torch.tensor(pair, dtype=torch.float64, device=device) for name, pair in state.items()}
+def _check(model: Model, args: AlignConfig) -> None:
+    if args.n_gpu > 1:
+        raise ConfigError(f"{args.n_gpu} GPUs and no launcher: start it with accelerate launch")
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter.dtype in HALF:
+            found = str(parameter.dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"{name} would be trained in {found}, whose steps are larger than most updates: load it in float32, "
+                "and write bf16: true for its speed"
+            )
 
 
-def _continued(path: Path, step: int) -> Journal:
-    """`metrics.jsonl` without what a killed run logged after the step that is gone on from."""
-    with Journal(path) as journal:
-        kept = [entry for entry in journal.entries if entry["step"] <= step]
-    write(path, kept)
-    return Journal(path)
+def _below(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The policy's weights by their names in its model."""
+    return {name.removeprefix("model."): value for name, value in weights.items()}
 
 
 class _Advance(TrainerCallback):
@@ -264,5 +369,5 @@ class _Advance(TrainerCallback):
     def __init__(self, bar: Bar) -> None:
         self.bar = bar
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.bar.advance()

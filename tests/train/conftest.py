@@ -7,7 +7,8 @@ import torch
 
 from align.models.entry import Weights
 from align.models.tiny import random_model, save_tiny, train_tokenizer
-from align.schema import PreferencePair, RankedGroup, SftRow
+from align.schema import PreferencePair, RankedGroup, SftRow, UnpairedRow
+from align.train.options import Options
 from align.train.run import train
 from align.train.settings import Dpo, Rrhf, Rrtf
 
@@ -41,6 +42,10 @@ def prompt(n):
 SFT = [SftRow(prompt=prompt(n), completion=completion(n)) for n in range(24)]
 PAIRS = [
     PreferencePair(problem_id=f"p{n}", prompt=prompt(n), chosen=completion(n), rejected=f"def f(x):\n    return {n}\n")
+    for n in range(24)
+]
+LABELLED = [
+    UnpairedRow(prompt=prompt(n), completion=completion(n) if n % 3 else f"return {n}\n", label=n % 3 > 0)
     for n in range(24)
 ]
 GROUPS = [
@@ -79,15 +84,15 @@ def run(tiny, tmp_path):
     """Train in a fresh folder (or `out`), by default one step whose update is the gradient."""
     count = 0
 
-    def start(rows, loss=None, *, model=None, out=None, args=None, **options):
+    def start(rows, loss=None, *, model=None, out=None, args=None, eval_rows=(), **options):
         nonlocal count
         count += 1
         out = out or tmp_path / f"run{count}"
         out.mkdir(exist_ok=True)
-        given = {"lora": None, "global_batch_size": 24, "max_tokens_per_batch": 10**6, "max_length": None}
-        given |= {"disable_dropout": True, "seed": 0} | options
+        given = {"global_batch_size": 24, "max_tokens_per_batch": 10**6} | options
         entry = Weights(model_name_or_path=str(model or tiny()))
-        counts = train(rows, entry, out=out, loss=loss, args=GRADIENT if args is None else args, **given)
+        asked = Options(loss=loss, args=GRADIENT if args is None else args, **given)
+        counts = train(rows, entry, asked, out=out, eval_rows=eval_rows)
         return out, counts
 
     return start

@@ -75,7 +75,7 @@ assert not {"torch", "transformers", "trl", "peft", "accelerate"} & set(sys.modu
     ("section", "message"),
     [
         ({"name": "rrft"}, "did you mean 'rrtf'?"),
-        ({"beta": 0.1}, "one of rrtf, rrhf, dpo"),
+        ({"beta": 0.1}, "one of rrtf, rrhf, "),
         ({"name": "dpo", "betta": 0.1}, "did you mean 'beta'?"),
         ({"name": "rrtf", "beta": 0.1}, "unknown key"),
         ({"name": "dpo", "loss_type": "ipo", "label_smoothing": 0.1}, "no meaning"),

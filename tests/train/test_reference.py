@@ -4,12 +4,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from align.errors import StageError
+from align.errors import ConfigError, StageError
+from align.models.lora import Lora
 from align.train.settings import Dpo
 
 from .conftest import GRADIENT, PAIRS
 
 DPO = Dpo(name="dpo")
+TWO = GRADIENT | {"max_steps": 2}
 
 
 def lines(out):
@@ -23,6 +25,27 @@ def test_the_file_says_what_it_was_made_from(run):
     assert len(header["weights"]) == 64
     assert len(entries) == 2 * len(PAIRS)
     assert all(value < 0 for entry in entries for value in entry["logps"])
+
+
+def test_adapters_can_have_the_file_too(run):
+    off, _ = run(PAIRS, DPO, lora=Lora(r=4), args=TWO)
+    file, _ = run(PAIRS, DPO, lora=Lora(r=4), args=TWO, reference="file")
+    header, *entries = lines(file)
+    assert (header["adapters"], len(entries)) == ("off", 2 * len(PAIRS))
+    assert not (off / "reference.jsonl").exists()
+    one, two = (load_file(out / "model" / "adapter_model.safetensors") for out in (off, file))
+    largest = max(float(value.abs().max()) for value in one.values())
+    assert all(float((one[name] - two[name]).abs().max()) <= 1e-5 * largest for name in one)
+
+
+def test_adapters_and_full_fine_tuning_have_the_same_reference(run):
+    (_, *whole), (_, *below) = (lines(run(PAIRS, DPO, lora=lora, reference="file")[0]) for lora in (None, Lora(r=4)))
+    assert whole == below
+
+
+def test_adapters_off_needs_adapters(run):
+    with pytest.raises(ConfigError, match="adapter_off needs lora"):
+        run(PAIRS, DPO, reference="adapter_off")
 
 
 def test_a_file_of_other_weights_is_refused(run, tiny):

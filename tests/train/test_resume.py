@@ -25,11 +25,12 @@ from pathlib import Path
 from align.io import read
 from align.models.entry import Weights
 from align.schema import PreferencePair
+from align.train.options import Options
 from align.train.run import train
 from align.train.settings import Dpo
 model, data, out, options = sys.argv[1:]
-train(read(data, PreferencePair), Weights(model_name_or_path=model), out=Path(out), seed=0, loss=Dpo(name="dpo"),
-      lora=None, max_length=None, disable_dropout=True, **json.loads(options))
+train(read(data, PreferencePair), Weights(model_name_or_path=model),
+      Options(loss=Dpo(name="dpo"), **json.loads(options)), out=Path(out))
 """
 
 

@@ -9,8 +9,8 @@ from align.errors import ConfigError, DataError, StageError
 from align.models.entry import Weights
 from align.models.load import load_tokenizer
 from align.models.lora import Lora
-from align.text.collate import plan_batches
 from align.text.encode import Encoder
+from align.text.plan import plan_batches
 from align.train.data import encode_rows
 from align.train.settings import Dpo, Rrtf
 

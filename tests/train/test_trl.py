@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingA
 
 from align.stages import align as align_stage
 from align.stages import sft as sft_stage
-from align.text.collate import Size, plan_batches
+from align.text.plan import Size, plan_batches
 from align.train.arguments import check_arguments
 
 from .conftest import PAIRS, SFT
@@ -114,8 +114,8 @@ def compare(steps, run, tiny, tmp_path):
         given = {name: value for name, value in stage.items() if name != "use"}
         config = kinds[stage["use"]].Config(model="m", data="d", args=args, **given)
         # small enough to cut every step, by length and not where trl cuts it
-        options = config.options() | {"global_batch_size": BATCH, "max_tokens_per_batch": 300}
-        out, _ = run(rows, getattr(config, "loss", None), model=model, **options)
+        options = config.options(seed=0) | {"global_batch_size": BATCH, "max_tokens_per_batch": 200}
+        out, _ = run(rows, model=model, **options)
         (path,) = (out / "model").glob("*.safetensors")
         return ran(load_file(path))
 
@@ -167,7 +167,7 @@ def trl_trainer(row, rows, model, args, out):
 def in_our_order(rows):
     """The rows as our plan takes them, step by step, for a trl trainer that does not shuffle."""
     plan = plan_batches(
-        [Size(1, 1)] * len(rows), global_batch_size=BATCH, max_tokens_per_batch=BATCH, world_size=1, seed=0, epochs=1
+        [Size(1, 1, 1)] * len(rows), global_batch_size=BATCH, max_tokens_per_batch=BATCH, world_size=1, seed=0, epochs=1
     )
     return [rows[i] for step in plan.steps for i in step]
 

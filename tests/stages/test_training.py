@@ -1,0 +1,90 @@
+"""The training stages: which rows they read, and which keys go together."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from align.io import write
+from align.models.tiny import random_model, save_tiny, train_tokenizer
+from align.recipe.stage import Context
+from align.schema import Dialogue, MultitaskRow, SftRow
+from align.stages import align, sft
+
+ARGS = {"max_steps": 1, "learning_rate": 1e-3, "save_strategy": "no", "use_cpu": True}
+DPO = {"model": "m", "data": "d", "loss": {"name": "dpo"}}
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    tokenizer = train_tokenizer(["add one to every item and stop " * 3], 300)
+    made = random_model(
+        "gpt_bigcode", vocab_size=len(tokenizer), seed=0, hidden_size=32, num_layers=1, num_heads=2, max_position=64
+    )
+    save_tiny(made, tokenizer, tmp_path / "base")
+    return str(tmp_path / "base")
+
+
+def context(out):
+    out.mkdir()
+    return Context(name="train", out=out, seed=0)
+
+
+def lines(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"prompt": "a", "completion": "b"}, SftRow),
+        ({"messages": [{"role": "user", "content": "a"}]}, Dialogue),
+        ({"inputs": "a", "targets": "b"}, MultitaskRow),
+    ],
+)
+def test_the_columns_of_the_first_row_tell_what_a_file_holds(tmp_path, row, kind):
+    write(tmp_path / "rows.jsonl", [row])
+    assert sft.supervised_kind(str(tmp_path / "rows.jsonl"), None) is kind
+
+
+def test_targets_are_averaged_over_rows_and_held_out_rows_are_measured(model, tmp_path):
+    rows = [MultitaskRow(inputs="add", targets=text) for text in ("one", "one to every item and stop and add")]
+    losses = []
+    for part in (rows, rows[:1], rows[1:]):
+        write(tmp_path / "rows.jsonl", part)
+        data = str(tmp_path / "rows.jsonl")
+        args = ARGS | {"eval_strategy": "steps", "eval_on_start": True}
+        config = sft.Config(model=model, data=data, eval_data=data, normaliser="targets", args=args)
+        out = tmp_path / f"run{len(losses)}"
+        counts = sft.run(config, context(out))
+        losses.append(lines(out)[0]["eval_loss"])
+        assert counts["evaluated_on"] == len(part)
+    assert losses[0] == pytest.approx((losses[1] + losses[2]) / 2, rel=1e-5)
+    assert abs(losses[1] - losses[2]) > 1e-3
+
+
+def test_kto_reads_rows_in_trls_form(model, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    write(data, [{"prompt": "add", "completion": "one", "label": n % 2 == 0} for n in range(4)])
+    config = align.Config(model=model, data=str(data), loss={"name": "kto"}, args=ARGS | {"logging_steps": 1})
+    align.run(config, context(tmp_path / "kto"))
+    assert lines(tmp_path / "kto")[0]["loss/preference"] == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"args": {"eval_strategy": "steps"}}, "give eval_data in the stage"),
+        ({"engine": "trl", "backend": "plain"}, "not handed to trl"),
+        ({"reference": "adapter_off"}, "adapter_off needs lora"),
+        ({"reference": "file", "loss": {"name": "rrtf"}}, "no meaning for rrtf"),
+        ({"global_batch_size": 1, "loss": {"name": "kto"}}, "no other row"),
+        ({"data": "$rank/pairs.jsonl", "loss": {"name": "kto"}}, "reads rows with prompt, completion and label"),
+        ({"backend": "groupd"}, "grouped"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(options: dict[str, Any], message):
+    with pytest.raises(ValidationError, match=message):
+        align.Config(**(DPO | options))
