@@ -15,7 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from ..errors import BackendError
-from ..text.collate import Group, GroupBatch, Layout, Totals, collate
+from ..text.collate import Group, GroupBatch, Layout, Totals, collate, on_device
 from ..text.plan import LayoutName
 from .bloom import FusedBloomModel
 from .flex import FlexLayout
@@ -180,7 +180,7 @@ def _states(model: PreTrainedModel, layout: LayoutName) -> Tensor:
         for prompt, responses in ((ids[:5], [ids[5:9], ids[9:12]]), (ids[12:15], [ids[15:21], ids[21:]]))
     ]
     batch = collate(groups, Totals.of(groups), pad_id=0, layout=layout)
-    batch = {name: value.to(model.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    batch = on_device(batch, model.device)
     training = model.training
     try:
         return last_hidden(model.train(False), batch)[batch["predict_N"]]

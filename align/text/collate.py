@@ -24,9 +24,10 @@ response predicts nothing and is left out, so a response of only the EOS takes n
 GroupBatch = dict[str, Any]
 """One micro-batch. Of both layouts: `predict_N` (index into the flattened tokens of the position before each target),
 `targets_N`, `response_N`, `group_R`, `scores_R`, `teacher_R`, `sft_weights_R`, `index_G` (places in the data set),
-`groups`, `pairs`, `tokens` (denominators of the whole step), and `reference_N` where it was computed beforehand. Of
-`plain`: `input_ids` (R, T), `attention_mask` (R, T). Of `grouped`: `input_ids` (1, T), `position_ids` (1, T) and
-`layout`, a `Layout` of plain numbers, which reach attention without waiting for a device."""
+`groups`, `pairs`, `tokens` (denominators of the whole step), `empty` (a plain bool: the one response in it is made up),
+and `reference_N` where it was computed beforehand. Of `plain`: `input_ids` (R, T), `attention_mask` (R, T). Of
+`grouped`: `input_ids` (1, T), `position_ids` (1, T) and `layout`, a `Layout` of plain numbers, which reach attention
+without waiting for a device."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def collate(
         "teacher_R": torch.tensor([flag for group in laid for flag in group.teacher]),
         "sft_weights_R": torch.tensor([weight for group in laid for weight in group.sft_weights]),
         "index_G": torch.tensor(indices, dtype=torch.long),
+        "empty": not groups,
         "groups": torch.tensor(float(totals.groups)),
         "pairs": torch.tensor(float(totals.pairs)),
         "tokens": torch.tensor(float(totals.tokens)),
@@ -111,6 +113,11 @@ def collate(
     if reference is not None:
         batch["reference_N"] = torch.cat(list(reference)) if groups else torch.zeros(1)
     return batch
+
+
+def on_device(batch: GroupBatch, device: torch.device) -> GroupBatch:
+    """The micro-batch with its tensors on a device."""
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
 def _packed_row(groups: Sequence[Group]) -> GroupBatch:

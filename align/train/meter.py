@@ -10,12 +10,6 @@ from .figures import Figure
 from .objective import Step
 
 
-def silenced(step: Step) -> Step:
-    """What an empty micro-batch says: every term, so that ranks agree on their names, and nothing in any."""
-    figures = {name: Figure(figure.total * 0, figure.weight * 0) for name, figure in step.figures.items()}
-    return Step(step.loss * 0, {name: part * 0 for name, part in step.parts.items()}, figures)
-
-
 class Meter:
     """Means since the last reading, as sums and weights on the device: reading them is the only synchronisation."""
 

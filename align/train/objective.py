@@ -47,7 +47,8 @@ Objective = Callable[[Output, GroupBatch], Step]
 
 def objective(loss: LossSection | None) -> Objective:
     """The function of a `loss:` section; None is supervised training."""
-    return _sft if loss is None else partial(_aligned, loss)
+    shown = _sft if loss is None else partial(_aligned, loss)
+    return lambda output, batch: _silenced(shown(output, batch)) if batch["empty"] else shown(output, batch)
 
 
 def check_start(loss: LossSection, step: Step) -> None:
@@ -83,15 +84,13 @@ def _aligned(loss: LossSection, output: Output, batch: GroupBatch) -> Step:
     found = entry.function(logp.sum, logp.length, batch["scores_R"], batch["group_R"], **options, **own)
     implicit_R = options.get("beta", 1.0) * own.get("log_ratio_R", logp.sum / logp.length).detach()
     parts = found._asdict()
-    step = Step(parts.pop("total"), parts, _figures(loss, output, batch, implicit_R), drift)
-    # an empty micro-batch is laid out as one made-up response: without an order, but KTO would take it for a row
-    return step if len(batch["index_G"]) or loss.reads != "unpaired" else _nothing(step)
+    return Step(parts.pop("total"), parts, _figures(loss, output, batch, implicit_R), drift)
 
 
-def _nothing(step: Step) -> Step:
-    """The step with every sum 0."""
+def _silenced(step: Step) -> Step:
+    """What an empty micro-batch says: every term, so that ranks agree on their names, and nothing in any."""
     figures = {name: Figure(0 * total, 0 * weight) for name, (total, weight) in step.figures.items()}
-    return Step(0 * step.loss, {name: 0 * part for name, part in step.parts.items()}, figures, step.drift)
+    return Step(0 * step.loss, {name: 0 * part for name, part in step.parts.items()}, figures)
 
 
 def _figures(loss: LossSection, output: Output, batch: GroupBatch, implicit_R: Tensor) -> Figures:

@@ -23,7 +23,7 @@ from ..errors import ConfigError, StageError
 from ..io import rows, write
 from ..progress import progress
 from ..schema import content_id
-from ..text.collate import Group
+from ..text.collate import Group, on_device
 from .data import MicroBatches, Place
 from .options import Reference
 from .policy import Policy
@@ -136,11 +136,6 @@ def _entries(
             if place in fresh:
                 yield _entry(group, number, token_N[start : start + len(response)])
             start += len(response)
-
-
-def on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The batch with its tensors on a device."""
-    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
 def _entry(group: Group, number: int, logps: list[float]) -> Entry:

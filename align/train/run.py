@@ -11,10 +11,10 @@ from transformers.integrations.integration_utils import get_reporting_integratio
 from ..errors import ConfigError
 from ..models.entry import Weights
 from ..models.load import load_policy
+from ..text.collate import on_device
 from .config import AlignConfig
 from .data import Row
 from .options import Options
-from .reference import on_device
 from .save import check_reload, probe
 from .trainer import AlignTrainer
 

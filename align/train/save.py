@@ -16,7 +16,7 @@ from ..errors import StageError
 from ..models.chain import write_base
 from ..models.entry import Weights
 from ..models.load import Model, load_model
-from ..text.collate import Group, GroupBatch, Totals, collate
+from ..text.collate import Group, GroupBatch, Totals, collate, on_device
 from .policy import Policy
 
 RELOAD_TOLERANCE = 1e-6
@@ -98,7 +98,7 @@ def check_reload(
     model, _ = load_model(Weights(model_name_or_path=str(folder)))
     # loading stays outside of it: adapters merged in half precision are other weights
     with autocast or contextlib.nullcontext():
-        found_N = Policy(model)({name: value.to(model.device) for name, value in batch.items()}).logp.token
+        found_N = Policy(model)(on_device(batch, model.device)).logp.token
     difference = float((found_N.cpu() - expected_N.cpu()).abs().max())
     if not difference <= RELOAD_TOLERANCE * max(1.0, float(expected_N.abs().max())):
         raise StageError(

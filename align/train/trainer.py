@@ -31,7 +31,7 @@ from .config import AlignConfig
 from .data import MicroBatches, Row, length_limit, only_item
 from .finite import check_loss, check_norm
 from .logbook import Logbook
-from .meter import Meter, silenced
+from .meter import Meter
 from .objective import Objective, check_start, objective
 from .planner import Planner
 from .policy import Policy
@@ -172,9 +172,7 @@ class AlignTrainer(Trainer):
         output = model(inputs)
         step = self.objective(output, inputs)
         check_loss(step.loss, output, inputs, self.data.groups, self.state.global_step + 1)
-        if not len(inputs["index_G"]):
-            step = silenced(step)
-        elif self.args.loss is not None and self.state.global_step == 0:
+        if self.args.loss is not None and self.state.global_step == 0:
             check_start(self.args.loss, step)
         self.meter.add(step, share=1 / (self.args.gradient_accumulation_steps * self.args.world_size))
         self.tokens += inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["input_ids"].numel()
@@ -269,7 +267,7 @@ class AlignTrainer(Trainer):
             inputs = self._prepare_inputs(batch) | kl
             with self.accelerator.autocast():
                 step = self.objective(model(inputs), inputs)
-            meter.add(step if len(inputs["index_G"]) else silenced(step), share=1 / len(data))
+            meter.add(step, share=1 / len(data))
         model.train(was_training)
         return meter.read(self.accelerator)
 

@@ -23,7 +23,7 @@ from ..errors import BackendError, ConfigError
 from ..models.entry import Weights
 from ..models.load import Model, load_policy
 from ..progress import progress
-from ..text.collate import Group
+from ..text.collate import Group, on_device
 from ..text.encode import Encoder
 from . import checkpoints
 from .arguments import DEFAULTS
@@ -218,7 +218,7 @@ def _save(trainer: Trainer, model: Model, tokenizer: Any, entry: Weights, folder
     model.eval()
     batch = probe(model.config.vocab_size)
     with torch.no_grad(), trainer.accelerator.autocast():
-        said = Policy(model)({name: value.to(trainer.args.device) for name, value in batch.items()}).logp.token
+        said = Policy(model)(on_device(batch, trainer.args.device)).logp.token
     save_policy(model, tokenizer, entry, folder)
     check_reload(folder, batch, said, trainer.accelerator.autocast())
 

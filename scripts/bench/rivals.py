@@ -28,7 +28,7 @@ from align.loss import ResponseLogprobs
 from align.loss.logprob import sum_by
 from align.models.bloom import fuse
 from align.models.tiny import train_tokenizer
-from align.text.collate import Group, GroupBatch, Totals, collate
+from align.text.collate import Group, Totals, collate, on_device
 from align.text.plan import LayoutName
 from align.train.objective import objective
 from align.train.policy import Output, Policy
@@ -90,7 +90,7 @@ def ours(
     if fused and isinstance(causal, BloomForCausalLM):
         fuse(causal)
     policy = Policy(model, adapter_off_reference=loss == "dpo", backend=layout)
-    batch = _on(model, collate(groups, Totals.of(groups), pad_id=PAD, layout=layout))
+    batch = on_device(collate(groups, Totals.of(groups), pad_id=PAD, layout=layout), model.device)
     if reference_file:
         with torch.no_grad(), _autocast(model):
             batch["reference_N"] = policy(batch).reference_N
@@ -114,7 +114,7 @@ def rrhf(model: PeftModel, groups: Sequence[Group], loss: Loss, *, all_positions
         loss: `rrtf` or `sft`.
         all_positions: False makes logits of response tokens only, where those of all positions do not fit in memory.
     """
-    batch = _on(model, collate(groups, Totals.of(groups), pad_id=PAD, layout="plain"))
+    batch = on_device(collate(groups, Totals.of(groups), pad_id=PAD, layout="plain"), model.device)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     causal = model.get_base_model()
 
@@ -213,7 +213,3 @@ def _tokenizer() -> Any:
 
 def _autocast(model: PeftModel) -> AbstractContextManager[Any]:
     return torch.autocast("cuda", torch.bfloat16) if model.device.type == "cuda" else nullcontext()
-
-
-def _on(model: PeftModel, batch: GroupBatch) -> GroupBatch:
-    return {name: value.to(model.device) if isinstance(value, Tensor) else value for name, value in batch.items()}

@@ -75,7 +75,7 @@ def ours(loss_type, smoothing, policy, reference, mask):
         "response_N": torch.arange(6).repeat_interleave(LENGTH),
         "reference_N": reference[mask],
         "sft_weights_R": SCORES,
-        "index_G": torch.arange(PAIRS),
+        "empty": False,
         "pairs": torch.tensor(float(PAIRS)),
         "tokens": torch.tensor(13.0),
     }
