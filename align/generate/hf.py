@@ -70,7 +70,7 @@ class HfGenerator:
         if self.tokenizer.chat_template is None:
             raise ConfigError(
                 f"{self.model.name_or_path or 'the model'} has no chat template, and is asked in messages: "
-                "give its entry under models: a `chat_template:`"
+                "give its entry under models: `chat_template: zephyr`"
             )
         ids: list[int] = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         return ids

@@ -6,6 +6,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from ..config import ENVIRONMENT, Section, bad_key
+from ..errors import suggest
+from ..text.template import CHAT_TEMPLATES
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
@@ -32,7 +34,14 @@ class Weights(Entry):
     trust_remote_code: bool = False
     """Run Python that comes with the weights. Off unless you have read it."""
     chat_template: str | None = None
-    """A Jinja chat template, for bases that have none."""
+    """For bases that have none: a name (`zephyr`), or Jinja text."""
+
+    @field_validator("chat_template")
+    @classmethod
+    def _template_is_one(cls, text: str | None) -> str | None:
+        if text is not None and "{" not in text and text not in CHAT_TEMPLATES:
+            raise bad_key("chat_template", f"no template {text!r} and no Jinja text: {suggest(text, CHAT_TEMPLATES)}")
+        return text
 
     @property
     def is_local(self) -> bool:

@@ -24,6 +24,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ..errors import BackendError, ConfigError, DataError
+from ..text.template import CHAT_TEMPLATES
 from .bloom import fuse
 from .chain import base_entry, check_folder, read_base
 from .entry import Weights
@@ -92,7 +93,7 @@ def load_tokenizer(entry: Weights) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if entry.chat_template is not None:
-        tokenizer.chat_template = entry.chat_template
+        tokenizer.chat_template = CHAT_TEMPLATES.get(entry.chat_template, entry.chat_template)
     return tokenizer  # type: ignore[no-any-return]
 
 

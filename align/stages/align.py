@@ -8,7 +8,7 @@ from ..config import bad_key
 from ..recipe.stage import Context, Counts, File
 from ..schema import PreferencePair, RankedGroup, UnpairedRow
 from ..train.options import Reference
-from ..train.settings import Loss, check_name
+from ..train.settings import Dpo, Loss, check_name
 from . import sft
 
 VERSION = 3
@@ -63,6 +63,14 @@ class Config(sft.Config):
             raise bad_key("reference", f"has no meaning for {self.loss.name}, which has none: remove it")
         if self.reference == "adapter_off" and self.lora is None:
             raise bad_key("reference", "adapter_off needs lora: without it every weight is trained: write file")
+        return self
+
+    @model_validator(mode="after")
+    def _trl_has_the_loss(self) -> "Config":
+        if self.engine == "trl" and not isinstance(self.loss, Dpo):
+            raise bad_key("engine", f"trl's stable trainers have no {self.loss.name}: write engine: align")
+        if self.engine == "trl" and "reference" in self.model_fields_set:
+            raise bad_key("reference", "is not handed to trl: remove it, or write engine: align")
         return self
 
     @model_validator(mode="after")

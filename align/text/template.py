@@ -1,7 +1,8 @@
 """Named templates that turn a problem into final text: the prompt a model continues, and the completion it learns.
 
-Covers text prompts only. Chats with a teacher are `align.generate.ask`; a model's own chat template is applied
-by `align.generate.hf`. Trainers add EOS to what stands here, and nothing else. Torch-free.
+Covers text prompts, and chat templates by name for bases that have none. Chats with a teacher are
+`align.generate.ask`; a model's own chat template is applied by `align.generate.hf`. Trainers add EOS to what stands
+here, and nothing else. Torch-free.
 """
 
 import ast
@@ -71,6 +72,15 @@ TEMPLATES = {
     )
 }
 """Name → template."""
+
+CHAT_TEMPLATES = {
+    "zephyr": (
+        "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}{{ eos_token }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+    )
+}
+"""Name → Jinja text, for bases that have no chat template. Zephyr's (arXiv 2310.16944) ends turns with the EOS, which
+every base knows, and needs no further special token."""
 
 
 def template(name: str) -> Template:

@@ -19,8 +19,8 @@ def turns(dialogue: Dialogue, encoder: Encoder) -> Iterator[SftRow]:
     tokenizer = encoder.tokenizer
     if tokenizer.chat_template is None:
         raise ConfigError(
-            f"{tokenizer.name_or_path}: no chat template, which dialogues need: write chat_template in its entry "
-            "under models:"
+            f"{tokenizer.name_or_path}: no chat template, which dialogues need: write chat_template: zephyr in its "
+            "entry under models:"
         )
     for place, message in enumerate(dialogue.messages):
         if message.role == "assistant":

@@ -1,10 +1,11 @@
 """One training run from rows to a model's folder: load, train, save, check. Knows no recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import set_seed
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
@@ -13,7 +14,7 @@ from ..models.entry import Weights
 from ..models.load import load_policy
 from ..text.collate import on_device
 from .config import AlignConfig
-from .data import Row
+from .data import Encoded, Row
 from .options import Options
 from .save import check_reload, probe
 from .trainer import AlignTrainer
@@ -99,18 +100,24 @@ def _save(trainer: AlignTrainer, folder: Path) -> None:
         check_reload(folder, batch, said, accelerator.autocast())
 
 
-def _counts(rows: Sequence[Row], eval_rows: Sequence[Row], trainer: AlignTrainer) -> dict[str, Any]:
-    trained = trainer.policy.trainable().values()
+def counted(
+    rows: Sequence[Row], encoded: Encoded, model: nn.Module, steps: int, warnings: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a training stage reports of its rows and its model."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     counts = {
         "rows": len(rows),
-        "trained_on": len(trainer.encoded.groups),
-        "dropped": trainer.encoded.dropped,
-        "steps": trainer.state.global_step,
+        "trained_on": len(encoded.groups),
+        "dropped": encoded.dropped,
+        "steps": steps,
         "trainable_parameters": sum(parameter.numel() for parameter in trained),
         "trainable_dtype": ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in trained})),
     }
-    if trainer.warnings:
-        counts["warnings"] = len(trainer.warnings)
+    return counts | ({"warnings": len(warnings)} if warnings else {})
+
+
+def _counts(rows: Sequence[Row], eval_rows: Sequence[Row], trainer: AlignTrainer) -> dict[str, Any]:
+    counts = counted(rows, trainer.encoded, trainer.policy, trainer.state.global_step, trainer.warnings)
     if trainer.encoded_eval is not None:
         counts |= {
             "eval_rows": len(eval_rows),

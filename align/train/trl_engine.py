@@ -27,9 +27,10 @@ from ..text.collate import Group, on_device
 from ..text.encode import Encoder
 from . import checkpoints
 from .arguments import DEFAULTS
-from .data import Encoded, Row, check_left, encode_rows, length_limit
+from .data import Row, check_left, encode_rows, length_limit
 from .options import Options
 from .policy import Policy
+from .run import counted
 from .save import check_reload, probe, save_policy
 from .settings import Dpo
 from .trl_files import Files
@@ -84,8 +85,7 @@ def train_with_trl(
     if not trainer.is_world_process_zero():
         return {}
     _save(trainer, model, tokenizer, entry, out / "model")
-    counts = _counts(rows, encoded, trainer, model)
-    return counts | ({"warnings": len(files.warnings)} if files.warnings else {})
+    return counted(rows, encoded, model, trainer.state.global_step, files.warnings)
 
 
 def check_options(options: Options) -> None:
@@ -243,18 +243,6 @@ def _silent() -> Iterator[None]:
         constants.HF_HUB_DISABLE_TELEMETRY = reports
         if not bars:
             datasets.enable_progress_bars()
-
-
-def _counts(rows: Sequence[Row], encoded: Encoded, trainer: Trainer, model: Model) -> dict[str, Any]:
-    trained = _trainable(model)
-    return {
-        "rows": len(rows),
-        "trained_on": len(encoded.groups),
-        "dropped": encoded.dropped,
-        "steps": trainer.state.global_step,
-        "trainable_parameters": sum(parameter.numel() for parameter in trained),
-        "trainable_dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in trained})),
-    }
 
 
 def _trainable(model: Model) -> list[torch.nn.Parameter]:

@@ -78,6 +78,8 @@ def test_kto_reads_rows_in_trls_form(model, tmp_path):
     [
         ({"args": {"eval_strategy": "steps"}}, "give eval_data in the stage"),
         ({"engine": "trl", "backend": "plain"}, "not handed to trl"),
+        ({"engine": "trl", "loss": {"name": "rrtf"}, "data": "groups.jsonl"}, "no rrtf: write engine: align"),
+        ({"engine": "trl", "reference": "file"}, "not handed to trl"),
         ({"reference": "adapter_off"}, "adapter_off needs lora"),
         ({"reference": "file", "loss": {"name": "rrtf"}}, "no meaning for rrtf"),
         ({"global_batch_size": 1, "loss": {"name": "kto"}}, "no other row"),

@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from align.errors import ConfigError
 from align.models.entry import Weights
@@ -47,6 +48,20 @@ def test_a_tokenizer_without_a_chat_template_is_refused_in_one_line(tiny):
     bare = Encoder(load_tokenizer(Weights(model_name_or_path=str(tiny()))))
     with pytest.raises(ConfigError, match="no chat template"):
         encoded([Dialogue(messages=[turn("user", "a"), turn("assistant", "b")])], bare)
+
+
+def test_a_chat_template_by_name_ends_every_turn_with_the_eos(tiny):
+    encoder = Encoder(load_tokenizer(Weights(model_name_or_path=str(tiny()), chat_template="zephyr")))
+    chat = Dialogue(messages=[turn("user", "a"), turn("assistant", "b"), turn("user", "c"), turn("assistant", "d")])
+    last, end = encoded([chat], encoder).groups[-1], encoder.tokenizer.eos_token
+    text = encoder.tokenizer.decode(last.prompt)
+    assert text == f"<|user|>\na{end}\n<|assistant|>\nb{end}\n<|user|>\nc{end}\n<|assistant|>\n"
+    assert last.responses[0] == encoder.response("d")
+
+
+def test_a_misspelt_chat_template_is_not_taken_for_jinja():
+    with pytest.raises(ValidationError, match="'zefyr' and no Jinja text: .*zephyr"):
+        Weights(model_name_or_path="model", chat_template="zefyr")
 
 
 def test_tasks_are_inputs_one_space_and_targets(encoder):
