@@ -60,7 +60,7 @@ def test_a_chat_template_by_name_ends_every_turn_with_the_eos(tiny):
 
 
 def test_a_misspelt_chat_template_is_not_taken_for_jinja():
-    with pytest.raises(ValidationError, match="'zefyr' and no Jinja text: .*zephyr"):
+    with pytest.raises(ValidationError, match=r"'zefyr' and no Jinja text: .*zephyr"):
         Weights(model_name_or_path="model", chat_template="zefyr")
 
 
