@@ -123,7 +123,7 @@ def _chain(entry: Weights, *, merge_last: bool, disable_dropout: bool) -> Model:
 
 def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
     if not torch.cuda.is_available():
-        # weights of attention underflow, ALiBi's most of all, and products of such numbers take up to ten times as long;
+        # weights of attention underflow, most of all by ALiBi, and products of such numbers take several times as long;
         # threads that exist already do not follow, so this comes before anything is computed
         torch.set_flush_denormal(True)
     if entry.is_local:
