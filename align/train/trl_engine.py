@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -230,7 +231,10 @@ def _trl() -> Any:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Send nothing to anybody, and show no bars but ours: trl reports every trainer that is made."""
+    """Send nothing to anybody, and show no bars but ours: trl reports every trainer that is made.
+
+    peft looks for the configuration of a base that we name relative to the stage's folder, and warns at every save.
+    """
     import datasets
 
     bars, reports = datasets.are_progress_bars_disabled(), constants.HF_HUB_DISABLE_TELEMETRY
@@ -238,7 +242,9 @@ def _silent() -> Iterator[None]:
     # the environment variable is read once, at the import
     constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Could not find a config file in")
+            yield
     finally:
         constants.HF_HUB_DISABLE_TELEMETRY = reports
         if not bars:
