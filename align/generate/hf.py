@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from ..errors import ConfigError, DataError
+from ..models.denormals import flushed
 from ..schema import Finish, Prompt
 from ..text.encode import Encoder
 from .request import Reply, Request, Sampling
@@ -92,7 +93,7 @@ class HfGenerator:
         input_ids = torch.tensor([[self.pad] * (width - len(ids)) + ids for ids in prompts])
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
         device = self.model.device
-        with torch.inference_mode():
+        with torch.inference_mode(), flushed():
             output_ids = self.model.generate(
                 input_ids=input_ids.to(device),
                 attention_mask=mask.to(device),

@@ -2,8 +2,7 @@
 
 Only safetensors are read, and Python that comes with weights only where the entry trusts it. Every dropout is set
 to 0 in the configuration before the model is built: three of our classes drop out by function calls that no later
-pass over the modules can find. Trainable weights are float32: in bfloat16 a small update is rounded away. On a CPU the
-process, from the first model that it loads, takes numbers below 1e-38 for 0.
+pass over the modules can find. Trainable weights are float32: in bfloat16 a small update is rounded away.
 """
 
 from pathlib import Path
@@ -28,6 +27,7 @@ from ..errors import BackendError, ConfigError, DataError
 from ..text.template import CHAT_TEMPLATES
 from .bloom import fuse
 from .chain import base_entry, check_folder, read_base
+from .denormals import flushed
 from .entry import Weights
 from .lora import Lora
 
@@ -37,6 +37,7 @@ logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 Model = PreTrainedModel | PeftModel
 
 
+@flushed()
 def load_model(entry: Weights) -> tuple[Model, PreTrainedTokenizerBase]:
     """A model for inference, on the GPU where there is one, and its tokenizer, which pads on the left.
 
@@ -55,6 +56,7 @@ def load_model(entry: Weights) -> tuple[Model, PreTrainedTokenizerBase]:
     return model, tokenizer
 
 
+@flushed()
 def load_policy(
     entry: Weights, lora: Lora | None, *, disable_dropout: bool = True
 ) -> tuple[Model, PreTrainedTokenizerBase]:
@@ -122,10 +124,6 @@ def _chain(entry: Weights, *, merge_last: bool, disable_dropout: bool) -> Model:
 
 
 def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
-    if not torch.cuda.is_available():
-        # weights of attention underflow, most of all by ALiBi, and products of such numbers take several times as long;
-        # threads that exist already do not follow, so this comes before anything is computed
-        torch.set_flush_denormal(True)
     if entry.is_local:
         check_folder(Path(entry.model_name_or_path))
     config = _fetch(AutoConfig, entry)

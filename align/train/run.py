@@ -10,6 +10,7 @@ from transformers import set_seed
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
 from ..errors import ConfigError
+from ..models.denormals import flushed
 from ..models.entry import Weights
 from ..models.load import load_policy
 from ..text.collate import on_device
@@ -20,6 +21,7 @@ from .save import check_reload, probe
 from .trainer import AlignTrainer
 
 
+@flushed()
 def train(
     rows: Sequence[Row],
     entry: Weights,

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, Trai
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ..errors import ConfigError
+from ..models.denormals import flushed
 from ..models.entry import Weights
 from ..models.load import Model
 from ..progress import Bar, progress
@@ -124,6 +125,7 @@ class AlignTrainer(Trainer):
         self.warnings: dict[str, str] = {}
         """Name of each alarm that went off → its line; of rank 0."""
 
+    @flushed()
     def train(
         self, resume_from_checkpoint: str | bool | None = None, trial: Any = None, ignore_keys_for_eval: Any = None
     ) -> Any:
@@ -179,6 +181,7 @@ class AlignTrainer(Trainer):
         share: Tensor = step.loss * self.args.world_size
         return share
 
+    @flushed()
     def evaluate(  # type: ignore[override]
         self,
         eval_dataset: Sequence[Row] | None = None,

@@ -21,6 +21,7 @@ from transformers import Trainer, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ..errors import BackendError, ConfigError
+from ..models.denormals import flushed
 from ..models.entry import Weights
 from ..models.load import Model, load_policy
 from ..progress import progress
@@ -41,6 +42,7 @@ IGNORED = -100
 PEER = "engine: trl"
 
 
+@flushed()
 def train_with_trl(
     rows: Sequence[Row], entry: Weights, options: Options, *, out: Path, label: str = "train"
 ) -> dict[str, Any]:

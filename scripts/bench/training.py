@@ -114,7 +114,7 @@ def bench(arguments: argparse.Namespace) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
-        # for all of them, as `align.models.load` does
+        # for all of them, as training does
         torch.set_flush_denormal(True)
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     watch, rate = Stopwatch(device), flops.matmul_rate(device)
