@@ -10,6 +10,7 @@ not measured.
 
 import argparse
 import dataclasses
+import multiprocessing
 import os
 import platform
 import statistics
@@ -34,6 +35,7 @@ from stopwatch import Figures, Stopwatch
 
 from align.errors import AlignError
 from align.io import write_json
+from align.models.denormals import flushed
 from align.text.collate import Group
 
 SEED = 1
@@ -114,8 +116,6 @@ def bench(arguments: argparse.Namespace) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
-        # for all of them, as training does
-        torch.set_flush_denormal(True)
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     watch, rate = Stopwatch(device), flops.matmul_rate(device)
     rounds = 1 if arguments.quick else arguments.rounds
@@ -123,7 +123,7 @@ def bench(arguments: argparse.Namespace) -> int:
     rows: list[Row] = []
     for case in chosen(device, arguments):
         print(f"\n{case.name}", flush=True)
-        rows += compared(case, watch, rate, rounds)
+        rows += apart(case, device, rate, rounds)
     print("\n".join(["", *table(rows, targets=device.type == "cpu" and not arguments.quick)]))
     if arguments.json:
         write_json(arguments.json, [dataclasses.asdict(row) for row in rows])
@@ -178,14 +178,24 @@ def on_gpu() -> list[Case]:
     ]
 
 
-def compared(case: Case, watch: Stopwatch, rate: float, rounds: int) -> list[Row]:
+def apart(case: Case, device: torch.device, rate: float, rounds: int) -> list[Row]:
+    """The case in a process of its own, where it can be forked: what one leaves of its heap, the next would count."""
+    if device.type == "cuda":
+        return compared(case, device, rate, rounds)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(compared, (case, device, rate, rounds))
+
+
+@flushed()
+def compared(case: Case, device: torch.device, rate: float, rounds: int) -> list[Row]:
     """Check that all take the same step, then measure them."""
+    watch = Stopwatch(device)
     groups = shapes.rows(case.shape.vocab, case.k, case.lengths, case.tokens, case.count, SEED)
-    model = shapes.build(case.shape, watch.device, SEED)
+    model = shapes.build(case.shape, device, SEED)
     contenders = {name: contender(name, case, shapes.twin(model), groups) for name in (*case.against, *case.variants)}
     row = partial(Row, case.shape.name, case.shape.vocab, case.loss, case.k, case.lengths)
     pairs = [(variant, other) for variant in case.variants for other in case.against]
-    unequal = differences(contenders, case.against[0], watch.device)
+    unequal = differences(contenders, case.against[0], device)
     if unequal:
         print("\n".join(unequal), flush=True)
         return [row(*pair, None, None, equal=False) for pair in pairs]
