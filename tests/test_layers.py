@@ -124,9 +124,9 @@ def test_no_exported_name_equals_a_sub_package():
 
 
 def test_the_executor_starts_quickly():
-    script = "import time; t = time.perf_counter(); from align.execute import Pool; print(time.perf_counter() - t)"
+    # CPU time, and the best of three: the machine may be busy
+    script = "import time; from align.execute import Pool; print(time.process_time())"
     script += f"; import sys; assert not set(sys.modules) & {TRAINING_LIBRARIES!r}"
-    # the best of three: the machine may be busy
     runs = [
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(3)
     ]
