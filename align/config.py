@@ -46,7 +46,7 @@ class Section(BaseModel):
 
 
 def bad_key(key: str, message: str) -> PydanticCustomError:
-    """An error about one key of a section, to be raised in its validators."""
+    """An error about one key of a section, or with dots of one below it, to be raised in its validators."""
     return PydanticCustomError("bad_key", "{message}", {"message": message, "key": key})
 
 
@@ -249,7 +249,7 @@ def _one_line(error: ValidationError, document: Document, place: Place, data: An
     inner = _present(first["loc"], data)
     context = first.get("ctx", {})
     if first["type"] == "bad_key":
-        key = () if inner[-1:] == (context["key"],) else (context["key"],)
+        key = () if inner[-1:] == (context["key"],) else tuple(context["key"].split("."))
         return f"{document.where((*place, *inner, *key))}: {context['message']}"
     if first["type"] == "missing":
         inner = (*inner, str(first["loc"][-1]))

@@ -93,7 +93,9 @@ class Config(Section):
         if self.eval_data is None:
             for key in EVALUATION:
                 if key in self.args:
-                    raise bad_key(key, "has no rows to evaluate on: give eval_data in the stage, or add a score stage")
+                    raise bad_key(
+                        f"args.{key}", "has no rows to evaluate on: give eval_data in the stage, or add a score stage"
+                    )
         return self
 
     def options(self, seed: int) -> dict[str, Any]:
