@@ -1,7 +1,6 @@
 """Numbers below the normal ones of their type, on a CPU: taken for 0 while a model computes. Nothing else.
 
-Weights of attention underflow, most of all by ALiBi, and products of such numbers take several times as long: BLOOM's
-attention over 2,048 tokens three times.
+Weights of attention underflow, most of all by ALiBi, and a processor takes many times as long over such numbers.
 """
 
 import sys

@@ -47,8 +47,13 @@ Objective = Callable[[Output, GroupBatch], Step]
 
 def objective(loss: LossSection | None) -> Objective:
     """The function of a `loss:` section; None is supervised training."""
-    shown = _sft if loss is None else partial(_aligned, loss)
-    return lambda output, batch: _silenced(shown(output, batch)) if batch["empty"] else shown(output, batch)
+    whole = _sft if loss is None else partial(_aligned, loss)
+
+    def share(output: Output, batch: GroupBatch) -> Step:
+        step = whole(output, batch)
+        return _silenced(step) if batch["empty"] else step
+
+    return share
 
 
 def check_start(loss: LossSection, step: Step) -> None:

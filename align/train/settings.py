@@ -19,13 +19,15 @@ class LossSection(Section):
 
     reads: ClassVar[Reads] = "groups"
     """The form of its rows."""
+    referenced: ClassVar[bool] = False
+    """Whether it is a loss over log-ratios to the starting weights."""
     name: str
     """Which loss this is."""
 
     @property
     def needs_reference(self) -> bool:
         """Whether it compares with the log-probabilities of the starting weights."""
-        return False
+        return self.referenced
 
     @property
     def targets_teacher(self) -> bool:
@@ -108,6 +110,7 @@ class ListMle(LossSection):
 class Lipo(LossSection):
     """LiPO-λ: DPO on every pair of a group, weighted by what it means for the ranking (arXiv 2402.01878)."""
 
+    referenced: ClassVar[bool] = True
     name: Literal["lipo"]
     """This loss."""
     beta: float = Field(default=0.1, gt=0)
@@ -115,16 +118,12 @@ class Lipo(LossSection):
     sft_weight: float = Field(default=0.0, ge=0)
     """Weight of the likelihood of the best response."""
 
-    @property
-    def needs_reference(self) -> bool:
-        """Always."""
-        return True
-
 
 class Dpo(LossSection):
     """DPO (arXiv 2305.18290) and its relatives on pairs."""
 
     reads: ClassVar[Reads] = "pairs"
+    referenced: ClassVar[bool] = True
     name: Literal["dpo"]
     """This loss."""
     beta: float = Field(default=0.1, gt=0)
@@ -147,11 +146,6 @@ class Dpo(LossSection):
     """Probability that a pair is labelled the wrong way round: `sigmoid` (cDPO), `robust` and `exo_pair` only."""
     sft_weight: float = Field(default=0.0, ge=0)
     """Weight of the likelihood of the chosen response."""
-
-    @property
-    def needs_reference(self) -> bool:
-        """Always."""
-        return True
 
     @model_validator(mode="after")
     def _smoothing_has_a_meaning(self) -> "Dpo":
@@ -192,6 +186,7 @@ class Kto(LossSection):
     """KTO: single responses with a label, against a reference (arXiv 2402.01306)."""
 
     reads: ClassVar[Reads] = "unpaired"
+    referenced: ClassVar[bool] = True
     name: Literal["kto"]
     """This loss."""
     beta: float = Field(default=0.1, gt=0)
@@ -202,11 +197,6 @@ class Kto(LossSection):
     """Weight of the responses with label false."""
     sft_weight: float = Field(default=0.0, ge=0)
     """Weight of the likelihood of the desirable responses."""
-
-    @property
-    def needs_reference(self) -> bool:
-        """Always."""
-        return True
 
 
 Loss = Annotated[Rrtf | Rrhf | ListMle | Lipo | Dpo | Simpo | Orpo | Kto, Field(discriminator="name")]

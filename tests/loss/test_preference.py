@@ -6,6 +6,7 @@ import torch
 
 from align.loss import dpo_loss, orpo_loss, simpo_loss
 from align.loss.preference import SMOOTHED, LossType
+from align.train.settings import Dpo
 
 LENGTH, SCORES, GROUP = (
     torch.tensor([4, 2, 7, 3, 5]),
@@ -146,3 +147,14 @@ def test_ties_give_no_gradient(sums, ratio, loss):
 @pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
 def test_gradients_pass_gradcheck(sums, ratio, loss):
     assert torch.autograd.gradcheck(lambda s, d: loss(s, LENGTH, SCORES, GROUP, d, sft_weight=0.5).total, (sums, ratio))
+
+
+def test_recipes_know_the_loss_types_that_there_are():
+    assert get_args(Dpo.model_fields["loss_type"].annotation) == get_args(LossType)
+    for name in get_args(LossType):
+        found = {"name": "dpo", "loss_type": name, "label_smoothing": 0.1}
+        if name in SMOOTHED:
+            Dpo(**found)
+        else:
+            with pytest.raises(ValueError, match="no meaning"):
+                Dpo(**found)

@@ -52,6 +52,6 @@ def run(channel: socket.socket, verdicts: socket.socket, checks: int, files: Fil
                 facts = {"tests_error": str(error)}
             desk.done(send(verdicts, {"candidate": index, **facts}))
     except WardenGone:
-        pass
+        pass  # there is nobody left to judge for
     finally:
         os._exit(0)
