@@ -189,15 +189,17 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from .recipe import Recipe
+    from .recipe.estimate import estimate
     from .recipe.plan import plan
     from .recipe.workspace import Workspace
-    from .show import show_plan
+    from .show import show_estimates, show_plan
 
     recipe = Recipe.load(arguments.recipe, arguments.overrides)
     workspace = Workspace(Path("runs").resolve(), arguments.run or recipe.name)
     steps = plan(recipe, workspace)
     took = {step.stage.name: workspace.last(step.stage.name) for step in steps}
     show_plan(steps, {name: manifest.data["seconds"] for name, manifest in took.items() if manifest})
+    show_estimates(estimate(recipe, steps), recipe.models)
     return 0
 
 

@@ -1,31 +1,36 @@
 """Models that write text, behind one protocol. Torch is imported only when weights are run here."""
 
-from ..errors import BackendError
+from pathlib import Path
+
 from ..models.entry import AnyEntry, Offline, Weights
+from .ask import Prompts
+from .batched import load
+from .ranks import Divided, Ranks
 from .request import Generator, Reply, Request, Sampling
 
 
-def generator(entry: AnyEntry, *, batch_size: int = 256) -> Generator:
+def generator(
+    entry: AnyEntry, *, batch_size: int = 256, replies: Path | None = None, ranks: Ranks | None = None, name: str = ""
+) -> Generator:
     """The generator of an entry under `models:`.
 
     Args:
         entry: weights, the offline stand-in, or an endpoint.
         batch_size: sequences generated at once by weights run here; the others ignore it.
-
-    Raises:
-        BackendError: the entry is an endpoint.
+        replies: folder that holds what endpoints answered, so that nothing is paid twice; without one it is forgotten.
+        ranks: the processes of a launcher, over which generation by weights is divided.
+        name: what messages call an endpoint's entry, such as `models.teacher`.
     """
     if isinstance(entry, Offline):
         from .offline import OfflineGenerator
 
         return OfflineGenerator(entry)
     if isinstance(entry, Weights):
-        from ..models.load import load_model
-        from .hf import HfGenerator
+        local = load(entry, batch_size)
+        return Divided(local, entry, ranks) if ranks is not None else local
+    from .endpoint import EndpointGenerator
 
-        model, tokenizer = load_model(entry)
-        return HfGenerator(model, tokenizer, batch_size)
-    raise BackendError(f"model {entry.model!r}: endpoints are not run by this version yet: give weights or `offline:`")
+    return EndpointGenerator(entry, replies, name)
 
 
-__all__ = ["Generator", "Reply", "Request", "Sampling", "generator"]
+__all__ = ["Generator", "Prompts", "Ranks", "Reply", "Request", "Sampling", "generator"]

@@ -1,11 +1,12 @@
 """Batched generation with transformers weights in this process.
 
-Text is completed as it stands; messages go through the tokenizer's chat template. Sampling is by inverse CDF, with
-one uniform number a token from a generator of the request's own: no global random state, the same noise on every
-device and in every batch. Does not load weights (`align.models.load`), does not serve.
+Sampling is by inverse CDF, with one uniform number a token from a generator of the request's own: no global random
+state, the same noise on every device and in every batch. Prompts and batches are `batched`'s, several processes
+`ranks`'. Does not serve.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,15 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from ..errors import ConfigError, DataError
 from ..models.denormals import flushed
-from ..schema import Finish, Prompt
-from ..text.encode import Encoder
+from ..models.entry import Weights
+from ..models.load import load_model
+from ..schema import Finish
+from .batched import Batched
 from .request import Reply, Request, Sampling
 
 
-class HfGenerator:
+class HfGenerator(Batched):
     """Generates with a causal language model.
 
     Args:
@@ -36,58 +38,18 @@ class HfGenerator:
     """
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int = 256) -> None:
-        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
-        self.encoder = Encoder(tokenizer)
+        # ALiBi models have no such limit
+        positions = getattr(model.config, "max_position_embeddings", None)
+        super().__init__(tokenizer, batch_size, name=model.name_or_path or "the model", positions=positions)
+        self.model = model
         self.eos = _eos_ids(model, tokenizer)
         self.pad: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         # a checkpoint's own defaults, such as a repetition penalty, would change what was asked for
         own = GenerationConfig(eos_token_id=sorted(self.eos), pad_token_id=self.pad)  # type: ignore[no-untyped-call]
         model.generation_config = own
 
-    def generate(self, requests: Sequence[Request], done: Collection[int] = ()) -> Iterator[dict[int, Reply]]:
-        """Answer the requests in batches of one sampling and similar length.
-
-        Raises:
-            ConfigError: a prompt with its reply exceeds the model's positions, or a chat meets no chat template.
-            DataError: a prompt has no token.
-        """
-        known: dict[str, list[int]] = {}
-        prompts = [self._encode(request.prompt, known) for request in requests]
-        self._check_lengths(requests, prompts)
-        for batch in plan_batches(requests, prompts, self.batch_size):
-            if not all(index in done for index in batch):
-                yield self._batch([requests[i] for i in batch], [prompts[i] for i in batch], batch)
-
-    def _encode(self, prompt: Prompt, known: dict[str, list[int]]) -> list[int]:
-        if not isinstance(prompt, str):
-            return self._encode_chat([message.model_dump() for message in prompt])
-        if prompt not in known:
-            known[prompt] = self.encoder.prompt(prompt)
-            if not known[prompt]:
-                raise DataError(f"the prompt {prompt!r} has no token: there is nothing to continue")
-        return known[prompt]
-
-    def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
-        if self.tokenizer.chat_template is None:
-            raise ConfigError(
-                f"{self.model.name_or_path or 'the model'} has no chat template, and is asked in messages: "
-                "give its entry under models: `chat_template: zephyr`"
-            )
-        ids: list[int] = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        return ids
-
-    def _check_lengths(self, requests: Sequence[Request], prompts: Sequence[list[int]]) -> None:
-        # ALiBi models have no such limit
-        positions = getattr(self.model.config, "max_position_embeddings", None)
-        for request, ids in zip(requests, prompts, strict=True):
-            most = request.sampling.max_new_tokens
-            if positions is not None and len(ids) + most > positions:
-                raise ConfigError(
-                    f"a prompt of {len(ids)} tokens and max_new_tokens {most} exceed the model's {positions} "
-                    f"positions: set max_new_tokens to {max(0, positions - len(ids))} or less, or drop that prompt"
-                )
-
-    def _batch(self, requests: list[Request], prompts: list[list[int]], indices: list[int]) -> dict[int, Reply]:
+    def complete(self, requests: Sequence[Request], prompts: Sequence[list[int]]) -> list[Reply]:
+        """What the model writes after each prompt's ids; the requests have one sampling."""
         sampling = requests[0].sampling
         width = max(len(ids) for ids in prompts)
         input_ids = torch.tensor([[self.pad] * (width - len(ids)) + ids for ids in prompts])
@@ -104,9 +66,7 @@ class HfGenerator:
                 stopping_criteria=StoppingCriteriaList(self._stoppers(sampling, width)),
             )
         rows = output_ids[:, width:].tolist()
-        return {
-            index: self._reply(row, len(ids), sampling) for index, ids, row in zip(indices, prompts, rows, strict=True)
-        }
+        return [self._reply(row, len(ids), sampling) for ids, row in zip(prompts, rows, strict=True)]
 
     def _stoppers(self, sampling: Sampling, width: int) -> list[StoppingCriteria]:
         return [StopStrings(sampling.stop, self.encoder.decode, width)] if sampling.stop else []
@@ -124,18 +84,6 @@ class HfGenerator:
             while ids and ids[-1] == self.pad:
                 ids.pop()
         return Reply(text=text, finish=finish, usage={"prompt_tokens": prompt_tokens, "completion_tokens": len(ids)})
-
-
-def plan_batches(requests: Sequence[Request], prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
-    """Indices of the requests, in batches of equal sampling and similar length: a function of the whole list alone."""
-    by_sampling: dict[str, list[int]] = {}
-    for index, request in enumerate(requests):
-        by_sampling.setdefault(request.sampling.model_dump_json(), []).append(index)
-    batches = []
-    for indices in by_sampling.values():
-        ordered = sorted(indices, key=lambda index: (len(prompts[index]), index))
-        batches += [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
-    return batches
 
 
 class InverseCdf(LogitsProcessor):
@@ -191,6 +139,17 @@ def uniforms(request: Request) -> np.ndarray[Any, np.dtype[np.float64]]:
     """One number in [0, 1) for each token of a request's reply, from the request's content and seed alone."""
     key = np.array([request.seed % 2**64, int(request.key, 16)], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key)).random(request.sampling.max_new_tokens)
+
+
+def load_hf(entry: Weights, batch_size: int) -> HfGenerator:
+    """Weights on the GPU of this process's own, which a launcher numbers, or on the CPU.
+
+    Raises:
+        DataError, BackendError: as `align.models.load.load_model`.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return HfGenerator(*load_model(entry), batch_size)
 
 
 def _samplers(requests: Sequence[Request], width: int, device: Any) -> list[LogitsProcessor]:

@@ -1,18 +1,19 @@
-"""The rule-based stand-in teacher: solves, evolves and tests problems of the offline family, with a stated error rate.
+"""The rule-based stand-in teacher: it solves, plans, evolves and tests problems of the offline family, and errs at a
+stated rate.
 
 Every answer follows from the request's purpose and fields, which also stand in its prompt, and from the seeds;
 there is no hidden state. Its expected values come from its own right programs, run in this process: an offline
-folder is code. It judges nothing, and reads no problem of another family.
+folder is code. Of two problems it says whether they are the same; it reads none of another family.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
 from ..errors import ConfigError, suggest
 from ..models.entry import Offline
-from .family import MAX_OPERATIONS, Family, Step, Task, draw_values
-from .request import Reply, Request
+from .family import MAX_OPERATIONS, VARIABLE, Family, Step, Task, draw_values
+from .request import Batches, Reply, Request
 
 BATCH = 1000
 """Requests a journal entry."""
@@ -23,12 +24,16 @@ GROUPS = ("default", "tricky")
 
 WRITTEN = "tests"
 """Salt of the inputs of written tests; evaluation uses another, and avoids what this one gives."""
+PLAN = "\n\nHow to solve:\n"
+"""What stands between a problem of this family and its plan."""
 
 Move = Callable[[Family, Task, Random], tuple[Step, ...]]
 
 
 class OfflineGenerator:
-    """Answers requests whose purpose is `solve`, `evolve` or `write_tests`."""
+    """Answers requests whose purpose is `solve`, `evolve`, `compare`, `plan` or `write_tests`."""
+
+    keeps = False
 
     def __init__(self, entry: Offline) -> None:
         self.family = Family(Path(entry.offline))
@@ -38,9 +43,16 @@ class OfflineGenerator:
         for name in entry.errors:
             if name not in known:
                 raise ConfigError(f"{entry.offline}: errors: no operation {name!r}: {suggest(name, known)}")
-        self._answers = {"solve": self._solve, "evolve": self._evolve, "write_tests": self._write_tests}
+        self._answers = {
+            "solve": self._solve,
+            "evolve": self._evolve,
+            "evolve_wizardcoder": self._evolve,
+            "compare": self._compare,
+            "plan": self._plan,
+            "write_tests": self._write_tests,
+        }
 
-    def generate(self, requests: Sequence[Request], done: Collection[int] = ()) -> Iterator[dict[int, Reply]]:
+    def generate(self, requests: Sequence[Request], done: Collection[int] = ()) -> Batches:
         """Answer the requests in batches.
 
         Raises:
@@ -56,9 +68,16 @@ class OfflineGenerator:
         """The answer to one request."""
         if request.purpose not in self._answers or "problem" not in request.fields:
             raise ConfigError(f"the offline model does not serve {request.purpose!r} requests: name another model")
-        task = self.family.read(request.fields["problem"])
+        task = self._read(request.fields["problem"])
         random = Random(f"{self.seed}|{request.seed}|{request.purpose}|{task.text}")
         return self._answers[request.purpose](task, request.fields, random)
+
+    def _read(self, text: str) -> Task:
+        """The task of a problem, or the one that the plan below it describes: who has a plan follows it."""
+        problem, _, plan = text.partition(PLAN)
+        task = self.family.read(problem)
+        phrases = [phrase for line in plan.splitlines() if (phrase := line.partition(". ")[2])]
+        return self.family.read(worded(task, phrases)) if phrases else task
 
     def _solve(self, task: Task, fields: Mapping[str, str], random: Random) -> str:
         program = task.program(lambda step: self._code(step, random))
@@ -84,9 +103,30 @@ class OfflineGenerator:
                 return child.text
         return task.text
 
+    def _compare(self, task: Task, fields: Mapping[str, str], random: Random) -> str:
+        return "Equal" if self._read(fields["evolved"]) == task else "Different"
+
+    def _plan(self, task: Task, fields: Mapping[str, str], random: Random) -> str:
+        """The task's own steps; each is another one at its operation's rate of errors."""
+        steps = [
+            step if self._code(step, random) == step.operation.code else self._other(task, step, random)
+            for step in task.steps
+        ]
+        told = Task(task.domain, tuple(steps)).text.partition(": ")[2].removesuffix(".").split(", then ")
+        lines = [f"Step {number}. {phrase}" for number, phrase in enumerate(told, start=1)]
+        return "\n".join([PLAN.strip(), *lines])
+
+    def _other(self, task: Task, step: Step, random: Random) -> Step:
+        return self.family.draw(task.domain, step.operation.kind, random)
+
     def _write_tests(self, task: Task, fields: Mapping[str, str], random: Random) -> str:
         inputs = task.inputs(int(fields["count"]), WRITTEN)
         return "```python\n" + "\n".join(asserts(task, inputs)) + "\n```"
+
+
+def worded(task: Task, phrases: Sequence[str]) -> str:
+    """The text of a problem that says these phrases."""
+    return f"# f({VARIABLE[task.domain]}): {', then '.join(phrases)}."
 
 
 def asserts(task: Task, inputs: Sequence[object]) -> list[str]:

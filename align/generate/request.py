@@ -1,6 +1,7 @@
 """The one protocol of every model that writes text: `generate(requests)` yields replies. Torch-free."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from collections.abc import Generator as Generated
 from typing import Protocol
 
 from pydantic import Field
@@ -44,15 +45,28 @@ class Reply(Record):
     """A model's answer to a request."""
 
     text: str
+    """What it says; empty where there is no answer."""
     finish: Finish = "stop"
+    """Why it ended; `error` where there is no answer, and none is to be expected."""
     reasoning: str | None = None
+    """Its thinking, which is no part of the answer."""
     usage: dict[str, int] | None = None
+    """Tokens: `prompt_tokens`, `completion_tokens`."""
+    error: str | None = None
+    """What went wrong, where `finish` is `error`."""
+
+
+Batches = Generated[dict[int, Reply], None, None]
+"""Replies by the index of their request, some at a time; closing it ends what still works on the rest."""
 
 
 class Generator(Protocol):
     """Anything that answers requests."""
 
-    def generate(self, requests: Sequence[Request], done: Collection[int] = ()) -> Iterator[dict[int, Reply]]:
+    keeps: bool
+    """Whether it keeps its replies on disk by itself; otherwise who asks has to."""
+
+    def generate(self, requests: Sequence[Request], done: Collection[int] = ()) -> Batches:
         """Answer `requests` in batches: each item maps request indices to replies.
 
         `done` holds indices answered in an earlier, interrupted call on the same list. Batches are planned

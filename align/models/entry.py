@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..config import ENVIRONMENT, Section, bad_key
 from ..errors import suggest
 from ..text.template import CHAT_TEMPLATES
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+Engine = Literal["hf", "vllm"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 
 
@@ -33,6 +34,8 @@ class Weights(Entry):
     only `eager`; for other classes what is fastest here. Changes results by rounding only."""
     trust_remote_code: bool = False
     """Run Python that comes with the weights. Off unless you have read it."""
+    engine: Engine = "hf"
+    """What generates with it: `hf`, transformers in this process; `vllm`, vLLM's offline engine (extra `[vllm]`)."""
     chat_template: str | None = None
     """For bases that have none: a name (`zephyr`), or Jinja text."""
 
@@ -59,13 +62,30 @@ class Endpoint(Entry):
     api_key: str | None = None
     """`${NAME}`: the environment variable that holds the key. A literal key is refused."""
     max_concurrency: int = Field(default=32, gt=0)
-    """Requests in flight at once."""
+    """Most requests in flight at once, at each address; fewer while the server says that it is too many."""
+    request_timeout: float = Field(default=600.0, gt=0)
+    """Seconds that one try of a request may take."""
+    total_timeout: float = Field(default=3600.0, gt=0)
+    """Seconds that a request may take with all its tries and the waiting between them."""
+    max_retries: int = Field(default=8, ge=0)
+    """Further tries of a request that failed in a way that may pass: too many requests, server errors, resets,
+    time-outs, answers that are damaged."""
+    allowed_failures: float = Field(default=0.01, ge=0, le=1)
+    """Share of the requests that may stay without an answer; they are counted. With more the run stops."""
     max_requests: int | None = Field(default=None, gt=0)
-    """Hard limit on requests for a run."""
+    """Hard limit on the tries sent in a run, over all its stages and restarts."""
+    max_tokens: int | None = Field(default=None, gt=0)
+    """Hard limit on tokens in a run, those of prompts and of answers together."""
     max_cost: float | None = Field(default=None, gt=0)
-    """Hard limit on cost for a run, in the currency of the prices."""
+    """Hard limit on cost in a run, in the currency of the prices; needs `price_per_million`."""
     price_per_million: dict[Literal["prompt", "completion"], float] | None = None
-    """Price of a million tokens."""
+    """Price of a million tokens: `{prompt: 0.15, completion: 0.6}`."""
+    token_limit_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls the longest answer."""
+    send_seed: bool = True
+    """Send a seed with every request; some servers refuse it."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Sent with every request: `{top_k: 20}`, `{chat_template_kwargs: {enable_thinking: false}}`."""
 
     @field_validator("api_key")
     @classmethod
@@ -74,6 +94,17 @@ class Endpoint(Entry):
             # the value is not repeated: an error message must not show a key
             raise bad_key("api_key", "a key is not written into a recipe: write ${NAME} and set the variable NAME")
         return key
+
+    @model_validator(mode="after")
+    def _costs_have_prices(self) -> "Endpoint":
+        if self.max_cost is not None and (self.price_per_million or {}).keys() != {"prompt", "completion"}:
+            raise bad_key("max_cost", "a limit on cost needs `price_per_million: {prompt: …, completion: …}`")
+        return self
+
+    @property
+    def base_urls(self) -> list[str]:
+        """The addresses, as written."""
+        return [self.base_url] if isinstance(self.base_url, str) else self.base_url
 
 
 OPERATIONS = "operations.jsonl"

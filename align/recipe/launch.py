@@ -71,7 +71,7 @@ class Leader:
             self._path.write_text(json.dumps(_identity()) + "\n", encoding="utf-8")
 
     def announce(self, stage: str, action: str, folder: Path) -> None:
-        """`action`: run, or done."""
+        """`action`: run, or done, of a stage in its folder; or generate, of a job in its own."""
         if self._path is not None:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"stage": stage, "action": action, "folder": str(folder)}) + "\n")

@@ -1,12 +1,13 @@
 """Give every stage its content key, and say which are done, which must run and why. Runs nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import Place, Section, expand
 from ..errors import BackendError, ConfigError, StageError
+from ..generate import Prompts
 from ..io import HUB, parse_hub
 from ..models.entry import AnyEntry, Endpoint, Offline
 from .recipe import Recipe, Stage, marked, replace
@@ -63,6 +64,7 @@ def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[
             "version": version,
             "config": keyed(replace(stage.config, visit)),
             "seed": recipe.seed,
+            "prompts": shipped_prompts(stage),
             **programs(stage),
         }
     )
@@ -109,6 +111,18 @@ def resolve(recipe: Recipe, config: Section, done: Mapping[str, Manifest | None]
     return replace(config, visit)
 
 
+def shipped_prompts(stage: Stage) -> list[str]:
+    """`name@hash` of the templates of ours that the stage may ask by."""
+    own = getattr(stage.config, "prompts", {})
+    return [Prompts().id(purpose) for purpose in getattr(stage.module, "PROMPTS", ()) if purpose not in own]
+
+
+def prompts(stage: Stage, inputs: Mapping[str, str]) -> list[str]:
+    """`name@hash` of all templates that the stage may ask by, its own files' among them."""
+    own = {purpose: inputs[f"prompts.{purpose}"] for purpose in getattr(stage.config, "prompts", {})}
+    return [*shipped_prompts(stage), *(f"{purpose}@{found[:8]}" for purpose, found in own.items())]
+
+
 def programs(stage: Stage) -> dict[str, str | None]:
     """The isolation level and the interpreter reached, for stages that run programs: both are part of their key.
 
@@ -116,7 +130,7 @@ def programs(stage: Stage) -> dict[str, str | None]:
         BackendError: this machine does not give the level.
         ConfigError: there is no such interpreter.
     """
-    if not getattr(stage.module, "RUNS_PROGRAMS", False):
+    if not _runs_programs(stage):
         return {"isolation": None}
     from ..execute import isolation_level
 
@@ -137,6 +151,12 @@ def not_run_here(recipe: Recipe) -> list[str]:
         except BackendError as error:
             found.append(f"{str(error).splitlines()[0]}: align doctor tells the cure")
     return found
+
+
+def _runs_programs(stage: Stage) -> bool:
+    """Some kinds always do; some say so of their configuration."""
+    asked: Callable[[Any], bool] | None = getattr(stage.module, "runs_programs", None)
+    return asked(stage.config) if asked else bool(getattr(stage.module, "RUNS_PROGRAMS", False))
 
 
 def _plain(value: Any) -> Any:
@@ -175,7 +195,7 @@ def _digest(
 def _model_digest(recipe: Recipe, workspace: Workspace, entry: AnyEntry) -> str:
     if isinstance(entry, Endpoint):
         # where a model is served, and how fast it is asked, does not change what it says
-        return digest(["endpoint", entry.model])
+        return digest(["endpoint", entry.model, entry.extra_body])
     if isinstance(entry, Offline):
         return digest(["offline", workspace.tree_digest(recipe.path(entry.offline)), entry.errors, entry.seed])
     how = entry.model_dump(exclude={"model_name_or_path", "revision", "trust_remote_code"})

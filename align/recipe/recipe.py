@@ -19,6 +19,7 @@ from pydantic import Field
 from .. import stages
 from ..config import Document, Place, Section, expand, load, unset_variables, validate
 from ..errors import ConfigError, DataError, suggest
+from ..generate import Prompts
 from ..io import HUB, parse_hub, rows
 from ..models.chain import check_folder
 from ..models.entry import KINDS, OPERATIONS, AnyEntry, Endpoint, Offline, Weights, entry_class
@@ -115,7 +116,7 @@ class Recipe:
             if isinstance(entry, Weights) and not self.path_is_local(entry.model_name_or_path):
                 found.append(f"models.{name}: {entry.model_name_or_path} is a hub id, verified when it is loaded")
             elif isinstance(entry, Endpoint):
-                found.append(f"models.{name}: an endpoint, which this version checks and does not run yet")
+                found.append(f"models.{name}: an endpoint, asked when it is needed")
         return found + [f"{value}: a hub data set, verified when it is read" for value in sorted(hub)]
 
     def path_is_local(self, written: str) -> bool:
@@ -238,6 +239,7 @@ def _stage(recipe: Recipe, name: str, section: dict[str, Any]) -> Stage:
     for marker, value, inner in marked(config):
         _check_value(recipe, marker, value, (*place, *inner))
     _check_columns(recipe, config, place)
+    _check_prompts(recipe, module, config, place)
     return stage
 
 
@@ -291,6 +293,19 @@ def _check_columns(recipe: Recipe, config: Section, place: Place) -> None:
         if seen and theirs not in seen:
             where = recipe.document.where((*place, "columns", ours))
             raise ConfigError(f"{where}: {path.name} has no column {theirs!r}: {suggest(theirs, seen)}")
+
+
+def _check_prompts(recipe: Recipe, module: ModuleType, config: Section, place: Place) -> None:
+    """Refuse prompts that the stage does not ask by, and templates that cannot be filled."""
+    for purpose, value in getattr(config, "prompts", {}).items():
+        where = recipe.document.where((*place, "prompts", purpose))
+        if purpose not in module.PROMPTS:
+            raise ConfigError(f"{where}: no prompt {purpose!r}: {suggest(purpose, module.PROMPTS)}")
+        if not value.startswith("$") and os.path.isfile(recipe.path(value)):
+            try:
+                Prompts({purpose: recipe.path(value)})
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from None
 
 
 def _check_entry(recipe: Recipe, name: str, where: str) -> None:

@@ -17,16 +17,33 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlignError, BackendError, ConfigError, StageError, suggest
+from ..generate.ranks import Follower, Ranks
 from ..models.entry import AnyEntry, Offline, Weights
 from ..schema import SCHEMA_VERSION
 from . import launch
+from .card import write_card
 from .closing import say_cached, say_done
-from .plan import Step, is_reference, plan_step, references, resolve
+from .plan import Step, is_reference, plan_step, prompts, references, resolve
 from .recipe import Recipe, Stage, marked
 from .stage import Context, Counts
 from .workspace import MARKER, STOPPED, Manifest, Workspace
 
-VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes", "numpy", "pydantic")
+SHARES = ".shares"
+"""Folder of a stage through which the ranks of a launcher share out what weights generate."""
+REPLIES = ".replies"
+"""Folder of a run that holds what endpoints answered; all its stages and restarts share it."""
+VERSIONED = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "bitsandbytes",
+    "numpy",
+    "pydantic",
+    "openai",
+)
 
 
 def run(
@@ -135,7 +152,7 @@ class _Run:
         started = time.monotonic()
         if stage.trains and stage.config.launch is not None and not launch.is_launched():  # type: ignore[attr-defined]
             return self._spawn(stage, folder, key)
-        counts = call(self.recipe, stage, folder, self.done)
+        counts = call(self.recipe, stage, folder, self.done, self.leader)
         data = {
             "schema_version": SCHEMA_VERSION,
             "name": stage.name,
@@ -143,6 +160,7 @@ class _Run:
             "version": stage.module.VERSION,
             "key": key,
             "config": step.written,
+            "prompts": prompts(stage, step.inputs),
             "inputs": step.inputs,
             "seed": self.recipe.seed,
             "counts": counts,
@@ -151,9 +169,19 @@ class _Run:
             "versions": versions(),
             "commit": commit(),
         }
+        if getattr(stage.module, "DATASET", False):
+            self._describe(stage, folder, data)
         manifest = self.workspace.finish(folder, data)
         self.leader.announce(stage.name, "done", folder)
         return manifest
+
+    def _describe(self, stage: Stage, folder: Path, data: dict[str, Any]) -> None:
+        """Write the card of the records that a stage made."""
+        before = [self.done[other.name] for other in _below(self.recipe, stage) if other != stage]
+        made = [*(manifest.data for manifest in before if manifest), data]
+        own = folder / "problems.jsonl"
+        problems = own if own.is_file() else Path(resolve(self.recipe, stage.config, self.done).problems)  # type: ignore[attr-defined]
+        write_card(folder, f"{self.workspace.name}: {stage.name}", made, self.recipe.models, [problems])
 
     def _spawn(self, stage: Stage, folder: Path, key: str) -> Manifest:
         """Train in processes of `accelerate launch`, which write the stage's marker themselves."""
@@ -178,8 +206,14 @@ class _Run:
             self.on_stage(self.workspace.folder)
 
 
-def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest | None]) -> Counts:
-    """Call the stage's `run` with every reference resolved."""
+def call(
+    recipe: Recipe,
+    stage: Stage,
+    folder: Path,
+    done: Mapping[str, Manifest | None],
+    leader: launch.Leader | None = None,
+) -> Counts:
+    """Call the stage's `run` with every reference resolved; `leader` has other ranks that may help."""
     if stage.trains:
         launch.refuse_many_gpus(stage.name)
     config = resolve(recipe, stage.config, done)
@@ -191,7 +225,17 @@ def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest
     below = [other for other in _below(recipe, stage) if other != stage]
     trained_on = {other.name: resolve(recipe, other.config, done) for other in below if other.trains}
     templates = sorted({name for other in below if (name := getattr(other.config, "template", None))})
-    context = Context(stage.name, folder, recipe.seed, local_models(recipe), labels, trained_on, templates)
+    context = Context(
+        stage.name,
+        folder,
+        recipe.seed,
+        local_models(recipe),
+        labels,
+        trained_on,
+        templates,
+        replies=folder.parent / REPLIES,
+        ranks=None if leader is None or stage.trains else _ranks(leader, stage, folder),
+    )
     try:
         counts: Counts = stage.module.run(config, context)
     except ModuleNotFoundError as error:
@@ -199,6 +243,11 @@ def call(recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest
             raise
         raise BackendError(f"{stage.name} needs {error.name}: pip install 'align-rrtf[train]'") from None
     return counts
+
+
+def _ranks(leader: launch.Leader, stage: Stage, folder: Path) -> Ranks:
+    """The ranks as a stage sees them in which rank 0 alone runs."""
+    return Ranks(launch.world_size(), folder / SHARES, lambda job: leader.announce(stage.name, "generate", job))
 
 
 def _below(recipe: Recipe, stage: Stage) -> list[Stage]:
@@ -223,10 +272,15 @@ def local_models(recipe: Recipe) -> dict[str, AnyEntry]:
 
 
 def _follow(recipe: Recipe, workspace: Workspace) -> None:
-    """Ranks above 0: run the training stages that rank 0 announces."""
+    """Ranks above 0: run the training stages that rank 0 announces, and generate their shares in others."""
     stages = {stage.name: stage for stage in recipe.stages}
+    follower = Follower(launch.rank())
     for entry in launch.follow(workspace):
         stage = stages[entry["stage"]]
+        if entry["action"] == "generate":
+            follower.work(Path(entry["folder"]))
+            continue
+        follower.leave()
         if entry["action"] == "run" and stage.trains:
             done = {name: workspace.last(name) for name in stages}
             call(recipe, stage, Path(entry["folder"]), done)

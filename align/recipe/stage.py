@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from ..config import Section
 from ..errors import ConfigError, suggest
+from ..generate import Generator, Ranks, generator
 from ..models.entry import AnyEntry, Weights
 
 
@@ -27,6 +28,8 @@ File = Annotated[str, FILE]
 """A path, `$stage/file`, the name of a benchmark, or `hf://datasets/…`. Its content is in the key."""
 Model = Annotated[str, MODEL]
 """The name of an entry under `models:`, or `$stage/model`."""
+PromptFiles = dict[str, File]
+"""`{purpose: path}` of Jinja templates in the place of our own: `{evolve: my-evolve.jinja}`."""
 Models = Annotated[str, MODELS]
 """A `Model`, or `$stage/checkpoints/*`: all that a training left along its way."""
 ALL = "/*"
@@ -52,6 +55,10 @@ class Context:
     """Training stage that this one builds on, near or far → its Config."""
     templates: Sequence[str] = ()
     """The templates that stages below this one name."""
+    replies: Path | None = None
+    """Folder of what endpoints answered in this run."""
+    ranks: Ranks | None = None
+    """The processes of a launcher, over which generation by weights is divided."""
 
     def model(self, name: str) -> AnyEntry:
         """The entry of a `Model` value: by name, or the weights in a folder that a stage left."""
@@ -60,6 +67,12 @@ class Context:
         if Path(name).is_dir():
             return Weights(model_name_or_path=name)
         raise ConfigError(f"stages.{self.name}: no model {name!r}: {suggest(name, self.models)}")
+
+    def generator(self, name: str, batch_size: int = 256) -> Generator:
+        """What answers requests for a `Model` value."""
+        return generator(
+            self.model(name), batch_size=batch_size, replies=self.replies, ranks=self.ranks, name=f"models.{name}"
+        )
 
     def label(self, name: str) -> str:
         """The name of a `Model` value in records: its entry's, or that of the stage that left it.
@@ -74,6 +87,16 @@ class Context:
         if not isinstance(entry, Weights):
             raise ConfigError(f"stages.{self.name}: model {name!r} has no weights here: give model_name_or_path")
         return entry
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a stage asks of models at most: told by its `demand(config, rows)`, for `align plan`."""
+
+    asks: Mapping[str, tuple[int, int]]
+    """`Model` value → requests, and the longest answer in tokens."""
+    leaves: int
+    """Rows that it may leave in `problems.jsonl`."""
 
 
 Counts = dict[str, Any]

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..models.entry import AnyEntry, Endpoint
 from ..recipe.closing import describe
+from ..recipe.estimate import Estimate, total
 from ..recipe.plan import Step
 from ..terminal import Table
 
@@ -44,6 +46,28 @@ def show_plan(steps: Iterable[Step], seconds: Mapping[str, float]) -> None:
         took = f"{seconds[name]:.1f} s" if name in seconds else ""
         table.add(name, step.key[:12] if step.key else "", took, step.why)
     table.show()
+
+
+def show_estimates(found: Sequence[Estimate], models: Mapping[str, AnyEntry]) -> None:
+    """What endpoints will be asked, at most, and the limits that this may meet. Nothing where none is asked."""
+    if not found:
+        return
+    print()
+    columns = ("stage", "model", "requests", "prompt tokens", "answer tokens", "cost")
+    table = Table(columns, "at most, if nothing is kept yet and every answer is as long as it may be", columns[2:])
+    for entry in found:
+        cost = "" if entry.cost is None else f"{entry.cost:,.2f}"
+        counts = (entry.requests, entry.prompt_tokens, entry.completion_tokens)
+        table.add(entry.stage, entry.model, *(f"{count:,}" for count in counts), cost)
+    table.show()
+    for name in dict.fromkeys(entry.model for entry in found):
+        endpoint = models[name]
+        assert isinstance(endpoint, Endpoint)
+        needs = dict(zip(("max_requests", "max_tokens", "max_cost"), total(found, name), strict=True))
+        for key, need in needs.items():
+            limit = getattr(endpoint, key)
+            if limit is not None and need is not None and need > limit:
+                print(f"models.{name}: {key} {limit:,} may be reached: the run stops there in order, and goes on after")
 
 
 def _scores(title: str, models: Mapping[str, Any], paired: Mapping[str, Any]) -> Table:

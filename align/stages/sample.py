@@ -9,17 +9,19 @@ from pydantic import Field, field_validator
 from ..config import Section
 from ..errors import StageError
 from ..execute.program import extract_code
-from ..generate import Reply, Request, Sampling, generator
+from ..generate import Prompts, Reply, Request, Sampling
 from ..generate.answer import answer
-from ..generate.ask import ask, derive_seed, template_id
+from ..generate.ask import derive_seed
 from ..io import read, write
 from ..models.entry import Weights
-from ..recipe.stage import Context, Counts, File, Model
+from ..recipe.stage import Context, Counts, Demand, File, Model, PromptFiles
 from ..schema import Problem, Response, Role, SftRow
 from ..text.template import TemplateName, completion_text, prompt_text, render, template
 
 VERSION = 3
+DATASET = True
 OUTPUTS = ("responses.jsonl", "sft.jsonl")
+PROMPTS = ("solve",)
 
 
 class Source(Section):
@@ -75,6 +77,8 @@ class Config(Section):
     """Leave out the first problems."""
     batch_size: int = Field(default=256, gt=0)
     """Answers generated at once by weights run here."""
+    prompts: PromptFiles = {}
+    """A Jinja template of your own for `solve`, by which those who teach are asked."""
 
     @field_validator("template")
     @classmethod
@@ -97,6 +101,16 @@ class Asked:
 def outputs(config: Config) -> tuple[str, ...]:
     """What this configuration leaves."""
     return OUTPUTS if config.template is not None else OUTPUTS[:1]
+
+
+def demand(config: Config, rows: int) -> Demand:
+    """What it asks at most."""
+    count = len(range(rows)[config.offset :][: config.limit])
+    asks: dict[str, tuple[int, int]] = {}
+    for source in config.sources:
+        requests, longest = asks.get(source.model, (0, 0))
+        asks[source.model] = requests + count * len(source.samplings()), max(longest, source.max_new_tokens)
+    return Demand(asks, leaves=count)
 
 
 def run(config: Config, context: Context) -> Counts:
@@ -129,18 +143,19 @@ def sample(config: Config, context: Context, number: int, problems: list[Problem
     earlier = sum(len(other.samplings()) for other in config.sources[:number] if other.model == source.model)
     name = config.template or "plain"
     label = context.label(source.model)
+    prompts = Prompts(config.prompts)
     asked = [
-        Asked(problem, index, _request(problem, sampling, name if student else None, (context.seed, index)))
+        Asked(problem, index, _request(problem, sampling, name if student else prompts, (context.seed, index)))
         for problem in problems
         for index, sampling in enumerate(source.samplings(), start=earlier)
     ]
     replies = answer(
-        generator(entry, batch_size=config.batch_size),
+        context.generator(source.model, config.batch_size),
         [item.request for item in asked],
         context.out / f".replies-{number}.jsonl",
         f"{context.name}: {label}",
     )
-    used = template(name).id if student else template_id("solve")
+    used = template(name).id if student else prompts.id("solve")
     return [_response(item, reply, label, role, used) for item, reply in zip(asked, replies, strict=True)]
 
 
@@ -152,17 +167,17 @@ def sft_rows(name: str, problems: Iterable[Problem], responses: Iterable[Respons
             yield SftRow(prompt=prompts[response.problem_id], completion=completion_text(name, response.code))
 
 
-def _request(problem: Problem, sampling: Sampling, student_template: str | None, draw: tuple[int, int]) -> Request:
-    """Final text for a student, a chat message for a teacher."""
+def _request(problem: Problem, sampling: Sampling, how: str | Prompts, draw: tuple[int, int]) -> Request:
+    """Final text by the named template for a student, a chat message for a teacher."""
     seed = derive_seed("sample", *draw, problem.id)
-    if student_template is not None:
-        return Request(prompt=render(student_template, problem), sampling=sampling, seed=seed)
+    if isinstance(how, str):
+        return Request(prompt=render(how, problem), sampling=sampling, seed=seed)
     fields = {
         "problem": prompt_text(problem),
         "entry_point": problem.entry_point or "",
         "signature": problem.signature or "",
     }
-    return ask("solve", fields, sampling, seed)
+    return how.ask("solve", fields, sampling, seed)
 
 
 def _response(item: Asked, reply: Reply, model: str, role: Role, used: str) -> Response:

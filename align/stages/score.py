@@ -1,6 +1,6 @@
 """Measure models: sample answers to held-out problems, run their tests, report pass@k with intervals."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,24 +9,25 @@ from pydantic import Field, ValidationInfo, model_validator
 from ..config import Section, bad_key
 from ..errors import StageError
 from ..execute import extract_code
-from ..generate import generator
 from ..generate.answer import answer
 from ..generate.ask import derive_seed
-from ..generate.request import Request, Sampling
+from ..generate.request import Reply, Request, Sampling
 from ..io import read, rows, write, write_json
 from ..models.chain import copy_model
 from ..progress import progress
 from ..rank import UnitTests
 from ..recipe.profile import Profile
-from ..recipe.stage import ALL, UNKEYED, Context, Counts, File, Models
+from ..recipe.stage import ALL, UNKEYED, Context, Counts, Demand, File, Models
 from ..schema import Problem, Response
 from ..score.compare import Answer, answer_of, compare
 from ..text.template import TemplateName, prompt_text, render
 from ..train.checkpoints import PREFIX, step_of
 
-VERSION = 3
+VERSION = 4
 RUNS_PROGRAMS = True
 OUTPUTS = ("results.jsonl", "score.json", "model")
+NO_ANSWER = "no_answer"
+"""The reason in the row of a request that failed."""
 
 
 class Config(Section):
@@ -96,6 +97,13 @@ def outputs(config: Config) -> tuple[str, ...]:
     return OUTPUTS if config.keep_best else OUTPUTS[:2]
 
 
+def demand(config: Config, rows: int) -> Demand:
+    """What it asks at most."""
+    count = len(range(rows)[config.offset :][: config.limit]) * config.n
+    named = Counter(config.models.values())
+    return Demand({model: (times * count, config.max_new_tokens) for model, times in named.items()}, leaves=0)
+
+
 def run(config: Config, context: Context) -> Counts:
     """Read problems; write one result a sample and the summary."""
     problems = read(config.problems, Problem, config.columns)[config.offset :][: config.limit]
@@ -109,8 +117,16 @@ def run(config: Config, context: Context) -> Counts:
     for name, model in models.items():
         answers[name] = judge(config, context, name, problems, sample(config, context, name, model, problems))
     write(context.out / "results.jsonl", (row for rows in answers.values() for row in rows))
-    score = compare(answers, config.k, n=config.n, sampling=sampling(config)) | {"steps": steps}
+    score = compare(
+        {name: answered(found, max(config.k)) for name, found in answers.items()},
+        config.k,
+        n=config.n,
+        sampling=sampling(config),
+    )
+    score["steps"] = steps
     found: Counts = {"problems": len(problems)}
+    if lacking := sum(row.reason == NO_ANSWER for rows in answers.values() for row in rows):
+        found["unanswered"] = lacking
     if config.keep_best:
         # max takes the first of equals
         score["best"] = found["best"] = max(models, key=lambda name: score["models"][name]["pass@1"])
@@ -188,8 +204,8 @@ def sampling(config: Config) -> Sampling:
     )
 
 
-def sample(config: Config, context: Context, name: str, model: str, problems: list[Problem]) -> list[str]:
-    """The answers' texts, problem × sample."""
+def sample(config: Config, context: Context, name: str, model: str, problems: list[Problem]) -> list[Reply]:
+    """The answers, problem × sample."""
     requests = [
         Request(
             prompt=prompt(config, problem),
@@ -200,29 +216,55 @@ def sample(config: Config, context: Context, name: str, model: str, problems: li
         for problem in problems
         for index in range(config.n)
     ]
-    model_generator = generator(context.model(model), batch_size=config.batch_size)
-    replies = answer(model_generator, requests, context.out / f".replies-{name}.jsonl", f"{context.name}: {name}")
-    return [reply.text for reply in replies]
+    model_generator = context.generator(model, config.batch_size)
+    return answer(model_generator, requests, context.out / f".replies-{name}.jsonl", f"{context.name}: {name}")
 
 
-def judge(config: Config, context: Context, name: str, problems: list[Problem], texts: list[str]) -> list[Answer]:
-    """Run every answer's program on its problem's tests."""
+def judge(config: Config, context: Context, name: str, problems: list[Problem], replies: list[Reply]) -> list[Answer]:
+    """Run every answer's program on its problem's tests; where the model gave none there is no verdict."""
     asked = [(problem, index) for problem in problems for index in range(config.n)]
     responses = [
         Response(
             problem_id=problem.id,
             sample_index=index,
             model=name,
-            text=text,
-            code=extract_code(text, prompt=prompt_text(problem), entry_point=problem.entry_point),
+            text=reply.text,
+            code=extract_code(reply.text, prompt=prompt_text(problem), entry_point=problem.entry_point),
+            finish=reply.finish,
         )
-        for (problem, index), text in zip(asked, texts, strict=True)
+        for (problem, index), reply in zip(asked, replies, strict=True)
     ]
+    given = [response for response in responses if response.finish != "error"]
     cache, profile = context.out / f".executions-{name}.sqlite", config.profile.made() if config.profile else None
     tests = UnitTests(config.workers, config.isolation, config.timeout, cache, profile=profile)
-    found = []
-    with progress(f"{context.name}: run {name}", len(responses)) as bar:
-        for response, verdict in zip(responses, tests.judge(problems, responses), strict=True):
-            found.append(answer_of(response, verdict))
+    found = {}
+    with progress(f"{context.name}: run {name}", len(given)) as bar:
+        for response, verdict in zip(given, tests.judge(problems, given), strict=True):
+            found[response.problem_id, response.sample_index] = answer_of(response, verdict)
             bar.advance()
-    return found
+    return [found.get((one.problem_id, one.sample_index)) or unanswered(one) for one in responses]
+
+
+def unanswered(response: Response) -> Answer:
+    """The row of a request that failed: an endpoint's fault, which no model is charged with."""
+    return Answer(
+        model=response.model,
+        problem_id=response.problem_id,
+        sample_index=response.sample_index,
+        code=None,
+        passed=False,
+        outcome="infra_error",
+        reason=NO_ANSWER,
+        tests_passed=0,
+        tests_total=0,
+        isolation="none",
+    )
+
+
+def answered(answers: list[Answer], k: int) -> list[Answer]:
+    """The rows that are measured: those without an answer are left out where a problem has `k` others.
+
+    Where it has not, they stay, and the problem is left out for all models, as one that cannot be judged.
+    """
+    others = Counter(row.problem_id for row in answers if row.reason != NO_ANSWER)
+    return [row for row in answers if row.reason != NO_ANSWER or others[row.problem_id] < k]

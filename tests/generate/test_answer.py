@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from align.errors import BackendError
-from align.generate import Reply, Request, generator
+from align.generate import Reply, Request
 from align.generate.answer import answer
-from align.models.entry import Endpoint
+from align.schema import Message
 
 
 class Echo:
     """Answers in batches of two from the end; dies before batch number `dies_at`."""
+
+    keeps = False
 
     def __init__(self, dies_at: int | None = None) -> None:
         self.dies_at, self.answered = dies_at, 0
@@ -64,6 +65,39 @@ def test_a_journal_of_other_requests_is_not_believed(tmp_path: Path) -> None:
     assert answer(Echo(), requests(4, "p"), journal, "")[0].text == "re: p0"
 
 
-def test_an_endpoint_is_refused_in_one_line() -> None:
-    with pytest.raises(BackendError, match=r"^model 'm': endpoints are not run by this version yet"):
-        generator(Endpoint(base_url="http://localhost/v1", model="m"))
+def chats(texts: list[str]) -> list[Request]:
+    return [Request(prompt=[Message(role="user", content=text)]) for text in texts]
+
+
+class Says(Echo):
+    """Answers a chat with its own words."""
+
+    def generate(self, requests: Sequence[Request], done: Collection[int] = ()) -> Iterator[dict[int, Reply]]:
+        for index in sorted(set(range(len(requests))) - set(done)):
+            self.answered += 1
+            prompt = requests[index].prompt
+            yield {index: Reply(text=prompt if isinstance(prompt, str) else prompt[0].content)}
+
+
+def test_a_chats_thinking_stands_apart_and_the_journal_holds_what_was_received(tmp_path: Path) -> None:
+    journal, texts = tmp_path / "journal.jsonl", ["<think>x</think>yes", "<think>x", "yes"]
+    replies = answer(Says(), chats(texts), journal, "")
+    assert [reply.text for reply in replies] == ["yes", "", "yes"]
+    assert [reply.reasoning for reply in replies] == ["x", "x", None]
+    assert [reply.finish for reply in replies] == ["stop", "length", "stop"]
+    assert all(text in journal.read_text() for text in texts)
+    assert answer(Says(), chats(texts), journal, "") == replies
+
+
+def test_a_completed_text_keeps_its_tags(tmp_path: Path) -> None:
+    texts = [Request(prompt="<think>x</think>yes")]
+    assert answer(Says(), texts, tmp_path / "journal.jsonl", "")[0].text == "<think>x</think>yes"
+
+
+def test_replies_that_the_generator_keeps_are_not_kept_again(tmp_path: Path) -> None:
+    class Keeps(Says):
+        keeps = True
+
+    texts = ["<think>x</think>yes", "no"]
+    assert [reply.text for reply in answer(Keeps(), chats(texts), tmp_path / "journal.jsonl", "")] == ["yes", "no"]
+    assert not list(tmp_path.iterdir())

@@ -16,8 +16,10 @@ from transformers import (
 )
 
 from align.errors import ConfigError, DataError
-from align.generate.hf import HfGenerator, InverseCdf, nucleus, plan_batches
+from align.generate.batched import plan_batches
+from align.generate.hf import HfGenerator, InverseCdf, nucleus
 from align.generate.request import Reply, Request, Sampling
+from align.generate.thinking import split_thinking
 from align.schema import Message
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -165,6 +167,32 @@ def test_messages_go_through_the_chat_template() -> None:
     assert replies(chat, [asked]) == plain
     with pytest.raises(ConfigError, match="no chat template"):
         replies(tiny_generator(), [asked])
+
+
+def test_a_template_that_begins_the_thinking_is_no_reason_to_lose_it() -> None:
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}{{ '<think>\\n' }}"
+    thinker = HfGenerator(tiny("gpt_bigcode"), byte_tokenizer(chat_template=template))
+    asked = ask("", temperature=0).model_copy(update={"prompt": [Message(role="user", content="hi")]})
+    plain = replies(tiny_generator(), [ask("hi<think>\n", temperature=0)])[0]
+    found = replies(thinker, [asked])[0]
+    assert found.text == f"<think>{plain.text}"
+    assert split_thinking(found).text == ""
+
+
+def test_a_template_that_refuses_the_messages_is_one_line() -> None:
+    strict = byte_tokenizer(chat_template="{{ raise_exception('roles must alternate') }}")
+    asked = ask("").model_copy(update={"prompt": [Message(role="user", content="hi")]})
+    with pytest.raises(ConfigError, match=r"chat template refuses the messages \(roles must alternate\)"):
+        replies(HfGenerator(tiny("gpt_bigcode"), strict), [asked])
+
+
+def test_lone_surrogates_and_nuls_are_text_like_any_other() -> None:
+    generator = tiny_generator()
+    chat = HfGenerator(generator.model, byte_tokenizer(chat_template="{{ messages[0].content }}"))
+    asked = ask("").model_copy(update={"prompt": [Message(role="user", content="\ud83d\x00")]})
+    found = [*replies(generator, [ask("\ud83d\x00"), ask("\ufffd\x00")]).values(), *replies(chat, [asked]).values()]
+    assert found[0].usage == found[1].usage
+    assert len(found) == 3
 
 
 def test_too_long_a_prompt_is_refused_before_anything_is_generated() -> None:

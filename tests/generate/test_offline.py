@@ -6,7 +6,7 @@ import pytest
 
 from align.errors import ConfigError, DataError
 from align.evolve import OPERATORS
-from align.generate.ask import ask
+from align.generate.ask import Prompts
 from align.generate.offline import MOVES, OfflineGenerator
 from align.generate.request import Request, Sampling
 from align.models.entry import Offline
@@ -17,11 +17,11 @@ LONG = "# f(xs): keep the first 3 items, then square each number, then return th
 
 
 def solve(problem: str, seed: int = 0) -> Request:
-    return ask("solve", {"problem": problem, "entry_point": "f", "signature": ""}, Sampling(), seed)
+    return Prompts().ask("solve", {"problem": problem, "entry_point": "f", "signature": ""}, Sampling(), seed)
 
 
 def evolve(problem: str, operator: str, seed: int = 0) -> Request:
-    return ask("evolve", {"problem": problem, "operator": operator, "method": "-"}, Sampling(), seed)
+    return Prompts().ask("evolve", {"problem": problem, "operator": operator, "method": "-"}, Sampling(), seed)
 
 
 def wrong_share(errors: dict[str, float], problem: str, right: str) -> float:
@@ -83,9 +83,46 @@ def test_an_evolved_problem_is_new_short_enough_sound_and_not_held_out(operator:
         assert not child.is_vacuous()
 
 
+def test_the_other_style_of_prompt_gets_an_evolved_problem_too() -> None:
+    fields = {"problem": LONG, "operator": "more_steps", "method": "-"}
+    answer = RIGHT.reply(Prompts().ask("evolve_wizardcoder", fields, Sampling(), 0))
+    assert RIGHT.family.read(answer) != RIGHT.family.read(LONG)
+
+
+@pytest.mark.parametrize(
+    ("evolved", "verdict"),
+    [(LONG, "Equal"), (LONG.replace("the total", "the sum"), "Equal"), (LONG.replace("3", "4"), "Different")],
+)
+def test_a_comparison_is_of_operations_not_of_words(evolved: str, verdict: str) -> None:
+    fields = {"problem": LONG, "evolved": evolved}
+    assert RIGHT.reply(Prompts().ask("compare", fields, Sampling(), 0)) == verdict
+
+
+def plan(generator: OfflineGenerator, problem: str, seed: int = 0) -> str:
+    fields = {"problem": problem, "entry_point": "f", "signature": ""}
+    return generator.reply(Prompts().ask("plan", fields, Sampling(), seed))
+
+
+def test_a_plan_names_the_steps() -> None:
+    assert plan(RIGHT, LONG) == (
+        "How to solve:\nStep 1. keep the first 3 items\nStep 2. square each number\nStep 3. return the total"
+    )
+
+
+def test_who_has_a_plan_follows_it_where_it_is_right_and_where_it_errs() -> None:
+    assert RIGHT.reply(solve(f"{LONG}\n\n{plan(RIGHT, LONG)}")) == RIGHT.reply(solve(LONG))
+    noisy = OfflineGenerator(Offline(offline=FOLDER, errors={"default": 0.5}))
+    programs = [RIGHT.reply(solve(f"{LONG}\n\n{plan(noisy, LONG, seed)}")) for seed in range(100)]
+    assert 50 < sum(program != RIGHT.reply(solve(LONG)) for program in programs) < 100
+
+
 def test_written_tests_are_as_many_as_asked_and_true() -> None:
     fields = {"problem": LONG, "count": "12", "entry_point": "f", "signature": ""}
-    block = RIGHT.reply(ask("write_tests", fields, Sampling(), 0)).removeprefix("```python\n").removesuffix("\n```")
+    block = (
+        RIGHT.reply(Prompts().ask("write_tests", fields, Sampling(), 0))
+        .removeprefix("```python\n")
+        .removesuffix("\n```")
+    )
     assert len(set(block.splitlines())) == 12
     exec(RIGHT.family.read(LONG).program() + "\n" + block, {})
 

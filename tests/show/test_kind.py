@@ -24,7 +24,8 @@ def test_every_key_of_a_kind_has_type_default_and_help(kind):
 
 def test_types_are_words_with_their_bounds():
     assert table("clean")["decontaminate"][:2] == ("list of files", "[]")
-    assert table("evolve")["operators"][:2] == ("list of names", "all")
+    heuristics = "[add_constraint, rarer_requirement, more_steps, misleading_code, higher_complexity]"
+    assert table("evolve")["operators"][:2] == ("list of names", heuristics)
     assert "more_steps" in table("evolve")["operators"][2]
     assert table("score")["models"][:2] == ("map of models", "required")
     assert table("score")["top_p"][:2] == ("float > 0, ≤ 1", "1.0")

@@ -11,6 +11,7 @@ from align.generate.family import Family
 from align.generate.offline import OfflineGenerator
 from align.io import read, write
 from align.models.entry import AnyEntry, Offline
+from align.recipe import stage
 from align.recipe.stage import Context, Counts
 from align.schema import Problem, Rejected, Response, SftRow
 from align.stages import clean, evolve, sample, tests
@@ -56,10 +57,10 @@ def test_problems_evolve_are_cleaned_and_get_tests(tmp_path: Path) -> None:
     assert {len(problem.tests) for problem in problems} == {8}
     family = Family(FOLDER)
     assert not any(family.read(str(problem.prompt)).is_held_out for problem in problems)
-    for stage in ("evolve", "clean", "tests"):
-        rejected = read(tmp_path / stage / "rejected.jsonl", Rejected)
+    for kind in ("evolve", "clean", "tests"):
+        rejected = read(tmp_path / kind / "rejected.jsonl", Rejected)
         assert all(entry.reason for entry in rejected)
-        assert left(tmp_path / stage) == {"problems.jsonl", "rejected.jsonl"}
+        assert left(tmp_path / kind) == {"problems.jsonl", "rejected.jsonl"}
 
 
 def test_evolve_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,13 +126,16 @@ def test_without_a_template_no_sft_rows_are_written(tmp_path: Path) -> None:
 
 def test_the_model_of_a_response_is_a_name_never_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Student:
+        keeps = False
+
         def generate(self, requests: Any, done: Any = ()) -> Any:
             yield {index: Reply(text="def f(): pass", finish="length") for index in range(len(requests))}
 
-    monkeypatch.setattr(sample, "generator", lambda entry, batch_size: Student())
+    problems = with_tests(tmp_path)
+    monkeypatch.setattr(stage, "generator", lambda entry, **_: Student())
     model = tmp_path / "model"
     model.mkdir()
-    config = {"problems": with_tests(tmp_path), "from": [{"model": str(model)}], "template": "plain"}
+    config = {"problems": problems, "from": [{"model": str(model)}], "template": "plain"}
     context = Context("s", tmp_path / "s", 0, MODELS, {str(model): "sft"})
     counts = sample.run(sample.Config.model_validate(config), context)
     responses = read(tmp_path / "s" / "responses.jsonl", Response)
@@ -144,15 +148,18 @@ def test_weights_that_teach_are_asked_in_messages(tmp_path: Path, monkeypatch: p
     asked: list[Any] = []
 
     class Both:
+        keeps = False
+
         def generate(self, requests: Any, done: Any = ()) -> Any:
             asked.extend(requests)
             yield {index: Reply(text="def f(): pass") for index in range(len(requests))}
 
-    monkeypatch.setattr(sample, "generator", lambda entry, batch_size: Both())
+    problems = with_tests(tmp_path, count=1)
+    monkeypatch.setattr(stage, "generator", lambda entry, **_: Both())
     (tmp_path / "model").mkdir()
     model = str(tmp_path / "model")
     sources = [{"model": model, "role": "teacher"}, {"model": model}]
-    run(sample, tmp_path / "s", {"problems": with_tests(tmp_path, count=1), "from": sources, "template": "raw"})
+    run(sample, tmp_path / "s", {"problems": problems, "from": sources, "template": "raw"})
     assert [isinstance(request.prompt, str) for request in asked] == [False, True]
     responses = read(tmp_path / "s" / "responses.jsonl", Response)
     assert [(one.role, one.template.partition("@")[0]) for one in responses] == [

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from align.errors import ConfigError, StageError
+from align.errors import ConfigError, DataError, StageError
+from align.generate import Reply
 from align.io import write
 from align.models.load import load_model
 from align.models.tiny import random_model, save_tiny, train_tokenizer
@@ -40,9 +41,10 @@ def models(tmp_path: Path) -> Path:
 def scored(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Score with answers that solve as many problems as `SOLVED` says."""
 
-    def sample(config: Any, context: Any, name: str, model: str, problems: list[Problem]) -> list[str]:
+    def sample(config: Any, context: Any, name: str, model: str, problems: list[Problem]) -> list[Reply]:
         load_model(context.weights(model))
-        return [f"def f():\n    return {n + 1 if n < SOLVED[Path(model).name] else 0}\n" for n in range(len(problems))]
+        solved = SOLVED[Path(model).name]
+        return [Reply(text=f"def f():\n    return {n + 1 if n < solved else 0}\n") for n in range(len(problems))]
 
     monkeypatch.setattr(score, "sample", sample)
 
@@ -129,3 +131,55 @@ def test_a_model_is_measured_in_the_form_it_was_trained_on(given: Any, below: li
             score.asked_by(config, context)
     else:
         assert score.asked_by(config, context) == used
+
+
+RIGHT = [Reply(text=f"def f():\n    return {n}\n") for n in (1, 2, 3)]
+LOST = Reply(text="", finish="error", error="no answer in 8 tries")
+
+
+def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replies: list[Reply], **keys: Any) -> Any:
+    """What the stage leaves for these replies, and its counts."""
+    write(tmp_path / "problems.jsonl", PROBLEMS)
+    monkeypatch.setattr(score, "sample", lambda *_: replies)
+    values = {"problems": str(tmp_path / "problems.jsonl"), "isolation": "none", "models": {"m": "m"}, **keys}
+    counts = score.run(score.Config.model_validate(values), Context("s", tmp_path, 0))
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    return json.loads((tmp_path / "score.json").read_text()), rows, counts
+
+
+def test_a_failed_request_is_no_wrong_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, rows, counts = judged(tmp_path, monkeypatch, [RIGHT[0], LOST, RIGHT[0]])
+    assert [row["outcome"] for row in rows] == ["passed", "infra_error", "wrong_answer"]
+    assert rows[1]["reason"] == "no_answer"
+    assert measured["models"]["m"]["pass@1"] == 50
+    assert measured["unscored"] == [PROBLEMS[1].id]
+    assert counts["unanswered"] == 1
+
+
+def test_of_several_samples_the_others_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = [RIGHT[0], RIGHT[0], RIGHT[0], LOST, LOST, LOST]
+    measured, rows, counts = judged(tmp_path, monkeypatch, replies, n=2, temperature=1.0)
+    assert len(rows) == 6
+    assert measured["models"]["m"]["pass@1"] == 50
+    assert measured["models"]["m"]["problems"] == 2
+    assert measured["unscored"] == [PROBLEMS[2].id]
+    assert counts["unanswered"] == 3
+
+
+def test_an_answer_cut_off_in_its_thinking_is_a_wrong_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, rows, counts = judged(tmp_path, monkeypatch, [*RIGHT[:2], Reply(text="", finish="length")])
+    assert (rows[2]["outcome"], rows[2]["reason"]) == ("compile_error", "no_program")
+    assert measured["models"]["m"]["pass@1"] == pytest.approx(200 / 3, abs=0.01)
+    assert "unanswered" not in counts
+
+
+def test_nothing_answered_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="none of the 3 problems could be judged"):
+        judged(tmp_path, monkeypatch, [LOST] * 3)
+
+
+def test_what_is_asked_at_most_is_told_beforehand() -> None:
+    values = {"models": {"a": "m", "b": "m", "c": "o"}, "problems": "p", "n": 4, "temperature": 1.0, "offset": 2}
+    told = score.demand(score.Config.model_validate({**values, "limit": 5, "max_new_tokens": 9}), 10)
+    assert (told.asks, told.leaves) == ({"m": (40, 9), "o": (20, 9)}, 0)
+    assert score.demand(score.Config.model_validate(values), 1).asks["o"][0] == 0
