@@ -1,6 +1,8 @@
 """Evol-Instruct for code: make harder problems from simple ones, and drop the evolutions that failed."""
 
+from .eliminate import Rules
 from .operators import OPERATORS
-from .rounds import Evolved, evolve
+from .plans import Planner
+from .rounds import Evolved, Means, evolve
 
-__all__ = ["OPERATORS", "Evolved", "evolve"]
+__all__ = ["OPERATORS", "Evolved", "Means", "Planner", "Rules", "evolve"]
