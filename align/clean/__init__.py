@@ -1,6 +1,9 @@
-"""Cleaning of problems: exact duplicates, and overlap with benchmarks."""
+"""Cleaning of problems: duplicates, quality, secrets, natural text, and overlap with benchmarks.
 
-from .decontaminate import decontaminate
+Each module finds one kind of fault; `chain` applies them to problems read one at a time.
+"""
+
+from .decontaminate import Decontaminator
 from .duplicates import drop_duplicates
 
-__all__ = ["decontaminate", "drop_duplicates"]
+__all__ = ["Decontaminator", "drop_duplicates"]

@@ -1,6 +1,9 @@
 """Exact duplicates."""
 
+import numpy as np
+
 from align.clean import drop_duplicates
+from align.clean.duplicates import first_of_equal
 from align.schema import Message, Problem
 
 
@@ -15,3 +18,38 @@ def test_the_first_of_equal_texts_is_kept_in_order() -> None:
 def test_a_chat_repeats_the_same_text() -> None:
     problems = [Problem(prompt="Sum."), Problem(prompt=[Message(role="user", content="sum")])]
     assert len(drop_duplicates(problems)[0]) == 1
+
+
+def test_operators_and_languages_tell_problems_apart() -> None:
+    problems = [Problem(prompt="Return a + b."), Problem(prompt="Return a - b."), Problem(prompt="Return a != b")]
+    problems += [Problem(prompt="Return a = b"), Problem(prompt="Return a + b.", language="go")]
+    assert drop_duplicates(problems)[0] == problems
+
+
+def test_a_text_of_signs_alone_is_compared_too() -> None:
+    assert len(drop_duplicates([Problem(prompt="?"), Problem(prompt="!"), Problem(prompt=" ? ")])[0]) == 2
+
+
+def test_references_are_compared_where_that_is_asked() -> None:
+    def problem(prompt: str, reference: str | None) -> Problem:
+        return Problem(prompt=prompt, reference=reference)
+
+    problems = [problem("Add.", "a+b"), problem("Plus.", "a + b"), problem("Add!", "a +  b"), problem("Add", None)]
+    problems.append(problem("Add", None))
+    assert len(drop_duplicates(problems)[0]) == 2
+    # without a reference there is nothing to compare
+    assert drop_duplicates(problems, "reference")[0] == [problems[0], *problems[3:]]
+    assert drop_duplicates(problems, "both")[0] == [*problems[:2], *problems[3:]]
+
+
+def test_half_a_surrogate_pair_is_compared() -> None:
+    assert len(drop_duplicates([Problem(prompt="a \ud800 b"), Problem(prompt="a \ud801 b")])[0]) >= 1
+
+
+def test_the_first_of_equal_keys_is_found_as_a_table_would() -> None:
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, 12, (500, 2)).astype(np.uint64)
+    first: dict[tuple[int, ...], int] = {}
+    expected = [first.setdefault(tuple(key), row) for row, key in enumerate(keys.tolist())]
+    assert first_of_equal(keys).tolist() == expected
+    assert first_of_equal(keys[:0]).tolist() == []

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align.text.similarity import index, ngrams, normalise, overlap, words
+from align.text.similarity import index, jaccard, ngrams, normalise, overlap, shingles, tokens, words
 
 
 def test_case_layout_punctuation_and_unicode_forms_do_not_matter() -> None:
@@ -36,3 +36,30 @@ def test_a_text_shorter_than_n_is_compared_whole() -> None:
     known = index([("long", "return the sum of all numbers"), ("short", "return the sum")], 5)
     assert overlap("Return the sum.", known, 5) == ("short", "return the sum")
     assert overlap("the sum", known, 5) is None
+
+
+def test_tokens_keep_operators_and_leave_punctuation() -> None:
+    assert tokens("Return A + b[0], or a!=b.") == ["return", "a", "+", "b", "[", "0", "]", "or", "a", "!=", "b"]
+
+
+def test_shingles_have_the_jaccard_index_of_the_ngrams() -> None:
+    first, second = (
+        ["one", "two", "three", "four", "five", "six", "seven"],
+        ["zero", "two", "three", "four", "five", "six", "eight"],
+    )
+    one, two = set(ngrams(first, 3)), set(ngrams(second, 3))
+    assert jaccard(shingles(first, 3), shingles(second, 3)) == len(one & two) / len(one | two)
+    assert len(shingles(first, 3)) == 5
+    assert len(shingles(["a", "b"] * 50, 2)) == 2
+
+
+def test_shingles_of_short_empty_and_salted_texts() -> None:
+    assert len(shingles(["a", "b"], 5)) == 1
+    assert jaccard(shingles(["a", "b"], 5), shingles(["b", "a"], 5)) == 0
+    assert jaccard(shingles([], 5), shingles([], 5)) == 0
+    assert jaccard(shingles(["a"], 5, "go"), shingles(["a"], 5)) == 0
+    assert len(shingles(["\ud800"], 5)) == 1
+
+
+def test_shingles_are_the_same_on_every_machine() -> None:
+    assert shingles(["sum", "a", "list"], 2).tolist() == [1248000047, 2860194234]
