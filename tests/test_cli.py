@@ -69,9 +69,6 @@ def test_what_is_not_built_yet_says_so(folder, capsys):
     )
     Path(path).write_text(Path(path).read_text() + "models:\n  t: {base_url: http://localhost:1/v1, model: m}\n")
     assert "judge is not built yet" in said(capsys, "run", path)
-    path = recipe("sample: {problems: problems.jsonl, from: [{model: t}]}")
-    Path(path).write_text(Path(path).read_text() + "models:\n  t: {base_url: http://localhost:1/v1, model: m}\n")
-    assert "endpoints are not run by this version yet" in said(capsys, "run", path)
 
 
 @pytest.fixture

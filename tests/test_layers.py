@@ -41,6 +41,7 @@ TORCH_ONLY = ("text/encode.py", "text/collate.py", "models/", "generate/hf.py", 
 TORCH_FREE_BELOW = (
     "models/__init__.py",
     "models/entry.py",
+    "models/family.py",
     "models/chain.py",
     "models/lora.py",
     "train/__init__.py",

@@ -7,7 +7,7 @@ the count. Reads the tests and runs nothing. Comparing values is `sandbox.compar
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from ..schema import Problem, TestKind, content_id
 from .definitions import compiles
@@ -19,7 +19,8 @@ from .sandbox.survey import why_not
 class Checks:
     """The tests of one problem; all its programs share the object."""
 
-    kind: TestKind
+    kind: TestKind | Literal["cases"]
+    """A problem's, or `cases`: each test is one assert, and the outcome of each is told (`sandbox.matrix`)."""
     tests: tuple[str, ...]
     prelude: str | None
     """Source that the tester runs first: a `check` prompt whose helpers the tests need, or imports that asserts borrow
@@ -44,6 +45,8 @@ class Checks:
     """A right program, where it has to give the values that calls expect, or tell what unittest files import."""
     compare: str = "equal"
     """Comparator of kind `calls`: one that `sandbox.compare` names."""
+    case_seconds: float | None = None
+    """CPU seconds of one call, of kind `cases`."""
 
     @cached_property
     def key(self) -> str:

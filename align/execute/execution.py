@@ -33,6 +33,10 @@ class Execution:
     """At most 500 characters, without addresses and temporary paths; None for a program that passed."""
     cpu_seconds: float
     """Measured: user and system time; never part of a record."""
+    cases: str | None = None
+    """Kind `cases`, of a program that loads: a letter a case, as `sandbox.matrix` has them."""
+    returned: str | None = None
+    """The same: eight characters a case, a digest of what its first call returned."""
 
 
 class Facts(BaseModel):
@@ -63,6 +67,9 @@ class Facts(BaseModel):
     output_limit: bool
     stderr: str
     """The end of it."""
+    cases: str | None = Field(default=None, pattern="^[1AET0]*$")
+    """Kind `cases`: what each showed."""
+    returned: str | None = Field(default=None, pattern="^[0-9a-f-]*$")
 
 
 class BadTests(BaseModel):
@@ -106,6 +113,8 @@ def judge(facts: Facts, isolation: Isolation) -> Execution:
         isolation=isolation,
         stderr_tail=None if outcome == "passed" else _tail(facts.said + facts.stderr),
         cpu_seconds=facts.cpu,
+        cases=facts.cases,
+        returned=facts.returned,
     )
 
 

@@ -28,6 +28,7 @@ FIELDS: dict[str, dict[str, bool]] = {
     "compare": {"problem": True, "evolved": True},
     "plan": {"problem": True, "entry_point": False, "signature": False},
     "solve": {"problem": True, "entry_point": False, "signature": False},
+    "interface": {"problem": True},
     "write_tests": {"problem": True, "count": True, "entry_point": False, "signature": False},
     "judge_correctness": {"problem": True, "answers": True, "form": True},
     "judge_instructions": {"problem": True, "answers": True, "form": True},

@@ -92,7 +92,7 @@ def load_tokenizer(entry: Weights) -> PreTrainedTokenizerBase:
     Raises:
         DataError, BackendError: as `load_model`.
     """
-    tokenizer = _fetch(AutoTokenizer, entry)
+    tokenizer = fetch(AutoTokenizer, entry)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if entry.chat_template is not None:
@@ -126,7 +126,7 @@ def _chain(entry: Weights, *, merge_last: bool, disable_dropout: bool) -> Model:
 def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
     if entry.is_local:
         check_folder(Path(entry.model_name_or_path))
-    config = _fetch(AutoConfig, entry)
+    config = fetch(AutoConfig, entry)
     if disable_dropout:
         zero_dropouts(config)
     options: dict[str, Any] = {}
@@ -141,7 +141,7 @@ def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
         # measured on a CPU: under bf16 autocast twice as fast as sdpa, in float32 as fast
         options["attn_implementation"] = "eager"
     dtype = entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype)
-    model, info = _fetch(
+    model, info = fetch(
         AutoModelForCausalLM,
         entry,
         config=config,
@@ -172,7 +172,7 @@ def _with_adapters(model: Model, lora: Lora) -> PeftModel:
         raise ConfigError(f"lora.target_modules: {str(error).splitlines()[0]}") from None
 
 
-def _fetch(kind: Any, entry: Weights, **options: Any) -> Any:
+def fetch(kind: Any, entry: Weights, **options: Any) -> Any:
     """`kind.from_pretrained` of an entry, with one line for what can go wrong."""
     name = entry.model_name_or_path
     try:

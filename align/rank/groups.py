@@ -1,26 +1,61 @@
-"""Turn rankings into training rows: ranked groups, preference pairs, SFT rows. All text is final here."""
+"""Turn rankings into ranked groups, the rows of RRTF and RRHF, and say why a problem gives none. All text is final.
+
+Preference pairs are made of groups in `pairs`, other projects' forms in `exports`.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..schema import PreferencePair, Problem, RankedGroup, Ranking, Response, SftRow, Verdict
+from ..errors import DataError
+from ..schema import Problem, RankedGroup, Ranking, Response, SftRow, Verdict
+from ..testgen.gates import is_verified
 from ..text.template import prompt_text
+from .protocol import Pair, pair
 from .unit_tests import index_problems
 
-Pairs = Literal["all", "teacher_student"]
 SftTarget = Literal["best_passing", "teacher"]
-MIN_PARTIAL_GAP = 0.4
-"""Least difference in the share of passed asserts for a pair of which neither side passes."""
+Unverified = Literal["drop", "accept"]
+FEW, UNVERIFIED, FAILS, BELOW = (
+    "fewer_than_two_distinct_responses",
+    "unverified_tests",
+    "teacher_fails",
+    "teacher_below_student",
+)
+NOTHING, ALL_EQUAL, NARROW = "nothing_to_learn", "all_equal", "gap_below_minimum"
+BY_SCORE = frozenset({NOTHING, ALL_EQUAL, NARROW})
+"""Reasons that go by scores: a further ranker may change them, but none of the others."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which problems give a group."""
+
+    drop_teacher_below: bool = True
+    """Drop a problem where the teacher's best stands below the students' best, by execution."""
+    require_teacher_pass: bool = True
+    """Drop a problem where no teacher passes. Both touch only problems with a teacher."""
+    unverified: Unverified = "drop"
+    """`drop` problems whose tests nothing has verified; `accept`: to pass them is to pass."""
+    min_gap: float = 0.0
+    """Drop a problem whose best and worst response are less apart."""
+    drop_all_equal: bool = False
+    """Drop a problem whose responses are all equal, though they pass: there is no order to learn."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Ranked groups, and how many problems were dropped by reason."""
+    """Ranked groups, how many problems were dropped by reason, and what the rows have no column for."""
 
     rows: list[RankedGroup] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    levels: list[list[float]] = field(default_factory=list)
+    """For each row the responses' scores by execution alone."""
+    undecided: list[frozenset[tuple[int, int]]] = field(default_factory=list)
+    """For each row the pairs of responses, the smaller index first, that carry no order whatever the scores say."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Id of each dropped problem → the reason."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +63,7 @@ class _Member:
     response: Response
     text: str
     score: float
+    level: float
     passed: bool
 
     @property
@@ -39,63 +75,56 @@ def make_groups(
     problems: Iterable[Problem],
     responses: Sequence[Response],
     rankings: Iterable[Ranking],
-    verdicts: Iterable[Verdict],
+    verdicts: Iterable[Verdict] | None,
     *,
     prompt_text: Callable[[Problem], str] = prompt_text,
     completion_text: Callable[[str], str] = str,
     sft_target: SftTarget = "best_passing",
     drop_teacher_below: bool = True,
     require_teacher_pass: bool = True,
+    unverified: Unverified = "drop",
+    min_gap: float = 0.0,
+    drop_all_equal: bool = False,
+    levels: Mapping[str, float] | None = None,
+    undecided: Collection[Pair] = (),
 ) -> Groups:
     """RRTF / RRHF groups: the distinct responses of each problem with their scores, best first.
 
     Args:
+        problems: the problems, in any order.
+        responses: the responses that were ranked.
+        rankings: their order.
+        verdicts: tell what passes; None: nothing was run.
         prompt_text: the final prompt of a problem; its own text by default.
         completion_text: the final text of a program; the program itself by default.
-        sft_target: `best_passing`: every passing response of the best tier; `teacher`: the teacher's best.
-        drop_teacher_below: drop a problem where the teacher's best stands below the students' best.
-        require_teacher_pass: drop a problem where no teacher passes. Both touch only problems with a teacher.
+        sft_target: `best_passing`: every passing response of the best tier, or the best tier where nothing was run;
+            `teacher`: the teacher's best.
+        drop_teacher_below, require_teacher_pass, unverified, min_gap, drop_all_equal: see `Rules`.
+        levels: `Fused.levels`, where other rankers than unit tests have a part in the scores.
+        undecided: `Fused.undecided`.
+
+    Raises:
+        DataError: a ranking is of other problems or other responses.
     """
+    rules = Rules(drop_teacher_below, require_teacher_pass, unverified, min_gap, drop_all_equal)
     index = index_problems(problems)
     by_id = {response.id: response for response in responses}
-    passed = {verdict.response_id for verdict in verdicts if verdict.passed}
-    rows, dropped = [], Counter[str]()
+    passed = None if verdicts is None else {verdict.response_id for verdict in verdicts if verdict.passed}
+    found, open_pairs = Groups(), frozenset(undecided)
     for ranking in rankings:
-        members = _members(ranking, by_id, passed, completion_text)
-        reason = _reject(members, drop_teacher_below, require_teacher_pass)
-        if reason:
-            dropped[reason] += 1
-            continue
+        if ranking.problem_id not in index:
+            raise DataError(f"a ranking is of problem {ranking.problem_id!r}, which is not here: it is of another set")
         problem = index[ranking.problem_id]
-        prompt = prompt_text(problem)
-        rows.append(_row(problem.id, prompt, members, sft_target))
-    return Groups(rows, dict(sorted(dropped.items())))
-
-
-def make_pairs(
-    groups: Iterable[RankedGroup], *, pairs: Pairs = "all", passing_score: float = 1.0
-) -> list[PreferencePair]:
-    """Every pair that a group's scores order clearly enough: the better side passes, or leads by 0.4 of the asserts.
-
-    Args:
-        pairs: `all`, or `teacher_student`: a teacher above a student only (PanGu-Coder2).
-        passing_score: the score from which on a response passes every test.
-    """
-    found = []
-    for group in groups:
-        for better in range(len(group.responses)):
-            for worse in range(len(group.responses)):
-                if _is_pair(group, better, worse, pairs, passing_score):
-                    found.append(
-                        PreferencePair(
-                            problem_id=group.problem_id,
-                            prompt=group.prompt,
-                            chosen=group.responses[better],
-                            rejected=group.responses[worse],
-                            score_chosen=group.scores[better],
-                            score_rejected=group.scores[worse],
-                        )
-                    )
+        members = _members(ranking, by_id, passed or set(), completion_text, levels or {})
+        reason = _reject(problem, members, rules, was_run=passed is not None)
+        if reason:
+            found.left_out[problem.id] = reason
+            continue
+        row = _row(problem.id, prompt_text(problem), members, _targets(members, sft_target, passed is not None))
+        found.rows.append(row)
+        found.levels.append([member.level for member in members])
+        found.undecided.append(_open(members, open_pairs))
+    found.dropped.update(sorted(Counter(found.left_out.values()).items()))
     return found
 
 
@@ -109,40 +138,63 @@ def make_sft_rows(groups: Iterable[RankedGroup]) -> list[SftRow]:
 
 
 def _members(
-    ranking: Ranking, by_id: Mapping[str, Response], passed: set[str], completion_text: Callable[[str], str]
+    ranking: Ranking,
+    by_id: Mapping[str, Response],
+    passed: set[str],
+    completion_text: Callable[[str], str],
+    levels: Mapping[str, float],
 ) -> list[_Member]:
     """The distinct final texts, best first; of equal texts the first stays, a teacher's before a student's."""
+    for response_id in ranking.scores:
+        if response_id not in by_id:
+            raise DataError(
+                f"the ranking of problem {ranking.problem_id!r} names response {response_id!r}, which is not among "
+                "the responses: it is of other responses"
+            )
     ordered = [by_id[response_id] for tier in ranking.tiers for response_id in tier]
     ordered.sort(key=lambda response: (-ranking.scores[response.id], response.role != "teacher"))
     kept: dict[str, _Member] = {}
     for response in ordered:
         # an answer cut by the length limit has no end to learn from
         if response.code is not None and response.finish == "stop":
-            text = completion_text(response.code)
-            kept.setdefault(text, _Member(response, text, ranking.scores[response.id], response.id in passed))
+            text, score = completion_text(response.code), ranking.scores[response.id]
+            level = levels.get(response.id, score)
+            kept.setdefault(text, _Member(response, text, score, level, response.id in passed))
     return list(kept.values())
 
 
-def _reject(members: list[_Member], drop_teacher_below: bool, require_teacher_pass: bool) -> str | None:
+def _reject(problem: Problem, members: list[_Member], rules: Rules, *, was_run: bool) -> str | None:
     teachers = [member for member in members if member.is_teacher]
     students = [member for member in members if not member.is_teacher]
+    if was_run and rules.unverified == "drop" and not is_verified(problem):
+        return UNVERIFIED
     if len(members) < 2:
-        return "fewer_than_two_distinct_responses"
-    if teachers and require_teacher_pass and not any(member.passed for member in teachers):
-        return "teacher_fails"
-    if teachers and students and drop_teacher_below and teachers[0].score < students[0].score:
-        return "teacher_below_student"
-    if members[0].score == members[-1].score and not members[0].passed:
-        return "nothing_to_learn"
-    return None
+        return FEW
+    if was_run and teachers and rules.require_teacher_pass and not any(member.passed for member in teachers):
+        return FAILS
+    if was_run and teachers and students and rules.drop_teacher_below and _best(teachers) < _best(students):
+        return BELOW
+    gap = members[0].score - members[-1].score
+    if gap == 0 and not members[0].passed:
+        return NOTHING
+    if gap == 0 and rules.drop_all_equal:
+        return ALL_EQUAL
+    return NARROW if gap < rules.min_gap else None
 
 
-def _row(problem_id: str, prompt: str, members: list[_Member], sft_target: SftTarget) -> RankedGroup:
+def _best(members: Sequence[_Member]) -> float:
+    return max(member.level for member in members)
+
+
+def _targets(members: Sequence[_Member], sft_target: SftTarget, was_run: bool) -> list[int]:
     if sft_target == "teacher":
-        targets = [index for index, member in enumerate(members) if member.is_teacher][:1]
-    else:
-        best = max((member.score for member in members if member.passed), default=None)
-        targets = [index for index, member in enumerate(members) if member.passed and member.score == best]
+        return [index for index, member in enumerate(members) if member.is_teacher][:1]
+    right = [index for index, member in enumerate(members) if member.passed or not was_run]
+    best = max((members[index].score for index in right), default=None)
+    return [index for index in right if members[index].score == best]
+
+
+def _row(problem_id: str, prompt: str, members: Sequence[_Member], targets: list[int]) -> RankedGroup:
     return RankedGroup(
         problem_id=problem_id,
         prompt=prompt,
@@ -154,11 +206,13 @@ def _row(problem_id: str, prompt: str, members: list[_Member], sft_target: SftTa
     )
 
 
-def _is_pair(group: RankedGroup, better: int, worse: int, pairs: Pairs, passing_score: float) -> bool:
-    gap = group.scores[better] - group.scores[worse]
-    if gap <= 0:
-        return False
-    if pairs == "teacher_student" and (group.roles[better], group.roles[worse]) != ("teacher", "student"):
-        return False
-    # a third of the unit scale is the span between no assert and all
-    return group.scores[better] >= passing_score or gap >= MIN_PARTIAL_GAP * passing_score / 3
+def _open(members: Sequence[_Member], undecided: frozenset[Pair]) -> frozenset[tuple[int, int]]:
+    if not undecided:
+        return frozenset()
+    ids = [member.response.id for member in members]
+    return frozenset(
+        (first, second)
+        for first in range(len(ids))
+        for second in range(first + 1, len(ids))
+        if pair(ids[first], ids[second]) in undecided
+    )

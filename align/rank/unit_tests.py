@@ -2,9 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Any, Literal
 
 from ..errors import ConfigError, DataError
 from ..execute import Execution, Pool, Profile, Program, program_for
@@ -20,7 +23,7 @@ VARIABLE = "ALIGN_EXECUTE_SHARED"
 
 
 class UnitTests:
-    """The unit-test ranker.
+    """The unit-test ranker. As a context manager it keeps its workers between calls; otherwise each call has its own.
 
     Args:
         workers: programs run at once; the number of cores by default.
@@ -51,6 +54,35 @@ class UnitTests:
             if self._shared and value is not None:
                 asked = VARIABLE if shared is None else "shared"
                 raise ConfigError(f"{asked}: workers that are shared take no {name}: leave out {name}, or {asked}")
+        self._kept: Pool | Client | None = None
+        self._keeper = 0
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> "UnitTests":
+        with self._turn:
+            # the workers of a process that was forked are its parent's
+            if self._kept is None or self._keeper != os.getpid():
+                self._kept, self._keeper = self._made(), os.getpid()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers that are kept, if there are any."""
+        with self._turn:
+            kept, self._kept = self._kept, None
+            if kept is not None and self._keeper == os.getpid():
+                kept.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # workers stay where they are: a copy in another process starts its own
+        return {name: value for name, value in vars(self).items() if name not in ("_kept", "_turn")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _kept=None, _turn=threading.Lock())
 
     def judge(
         self,
@@ -83,7 +115,15 @@ class UnitTests:
                     on_done(response, ran)
                 yield verdict(response, problem, ran)
 
-    def _opened(self) -> Pool | Client:
+    @contextmanager
+    def _opened(self) -> Iterator[Pool | Client]:
+        if self._kept is not None and self._keeper == os.getpid():
+            yield self._kept
+        else:
+            with self._made() as pool:
+                yield pool
+
+    def _made(self) -> Pool | Client:
         if self._shared:
             return Client(isolation=self._isolation, timeout=self._timeout, cache=self._cache)
         return Pool(
@@ -150,13 +190,14 @@ def verdict(response: Response, problem: Problem, ran: Execution) -> Verdict:
 
 
 def no_program(response: Response, problem: Problem, isolation: Isolation) -> Verdict:
-    """The Verdict of a response that holds no program."""
+    """The Verdict of a response that holds no program; of a request that got no answer it says nothing."""
+    answered = response.finish != "error"
     return Verdict(
         response_id=response.id,
         problem_id=problem.id,
         passed=False,
-        outcome="compile_error",
-        reason="no_program",
+        outcome="compile_error" if answered else "infra_error",
+        reason="no_program" if answered else "no_answer",
         tests_passed=0,
         tests_total=len(problem.tests),
         isolation=isolation,

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+JOINED = 20
+"""Lines that one assert may be broken into."""
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
@@ -35,23 +37,43 @@ def read_asserts(text: str) -> Iterator[Assert]:
 
 
 def _statements(block: str) -> Iterator[ast.Assert]:
-    """All assert statements of a block; line by line where it does not parse whole, as when it is cut off."""
+    """All assert statements of a block; one by one where it does not parse whole, as when it is cut off."""
     try:
         trees = [ast.parse(block)]
-    except (SyntaxError, ValueError):
-        trees = list(_lines(block.splitlines()))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        trees = [tree for chunk in _chunks(block.splitlines()) if (tree := _parsed(chunk)) is not None]
     for tree in trees:
         for node in ast.walk(tree):
             if isinstance(node, ast.Assert):
                 yield node
 
 
-def _lines(lines: Iterable[str]) -> Iterator[ast.Module]:
+def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Each line, one that begins with `assert` with those after it up to the next one."""
+    chunk: list[str] = []
     for line in lines:
-        try:
-            yield ast.parse(line.strip())
-        except (SyntaxError, ValueError):
+        if chunk and not line.strip().startswith("assert"):
+            chunk.append(line)
             continue
+        if chunk:
+            yield chunk
+        chunk = [line]
+        if not line.strip().startswith("assert"):
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _parsed(chunk: list[str]) -> ast.Module | None:
+    """What a chunk says: whole, its lines joined to one, or its first line alone."""
+    joined = " ".join(line.strip() for line in chunk[:JOINED])
+    for source in dict.fromkeys(("\n".join(chunk).strip(), joined, chunk[0].strip())):
+        try:
+            return ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def _read(test: ast.expr) -> Assert | None:
@@ -101,4 +123,5 @@ def _is_literal(node: ast.expr) -> bool:
         ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
-    return True
+    # `[1, ...]` means that something was left out
+    return not any(isinstance(part, ast.Constant) and part.value is ... for part in ast.walk(node))

@@ -15,6 +15,7 @@ PROBLEM = "Compare a < b & c > d.\n{{ braces }} {% tags %}  two spaces"
 INTERFACE = {"entry_point": "f", "signature": "def f(a, b):"}
 EVOLVE = {"problem": PROBLEM, "operator": "more_steps", "method": "Let it need one more step."}
 FIELDS = {
+    "interface": {"problem": PROBLEM},
     "solve": {"problem": PROBLEM, **INTERFACE},
     "evolve": EVOLVE,
     "evolve_wizardcoder": EVOLVE,

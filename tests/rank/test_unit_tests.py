@@ -1,10 +1,11 @@
 import asyncio
+import pickle
 
 import pytest
 
 from align.errors import ConfigError, DataError
 from align.execute import Profile
-from align.rank import UnitTests
+from align.rank import UnitTests, rank_responses, raw_score
 from align.schema import Problem, Response
 
 PROBLEM = Problem(
@@ -99,3 +100,28 @@ def test_two_runs_give_the_same_verdict_to_the_byte():
     one, other = (list(UnitTests(1, "none").judge([PROBLEM], [response])) for _ in range(2))
     assert one == other
     assert "0x…" in (one[0].stderr_tail or "")
+
+
+def test_a_request_without_an_answer_says_nothing_of_the_model():
+    lost = Response(problem_id=PROBLEM.id, text="", finish="error")
+    (found,) = UnitTests(1, "none").judge([PROBLEM], [lost])
+    assert (found.outcome, found.reason, found.passed) == ("infra_error", "no_answer", False)
+    assert raw_score(found) is None
+    (ranking,) = rank_responses(
+        [PROBLEM], [lost, RESPONSES[0]], [found, *UnitTests(1, "none").judge([PROBLEM], RESPONSES[:1])]
+    )
+    assert list(ranking.scores) == [RESPONSES[0].id]
+
+
+def test_as_a_context_it_keeps_its_workers_and_a_copy_has_its_own():
+    with UnitTests(1, "none") as tests:
+        kept = tests._kept
+        first = list(tests.judge([PROBLEM], RESPONSES))
+        assert list(tests.judge([PROBLEM], RESPONSES)) == first
+        assert tests._kept is kept
+        copy = pickle.loads(pickle.dumps(tests))
+        assert list(copy.judge([PROBLEM], RESPONSES)) == first
+        # a caller that leaves early leaves the workers fit for the next
+        next(tests.judge([PROBLEM], RESPONSES))
+        assert list(tests.judge([PROBLEM], RESPONSES)) == first
+    assert list(tests.judge([PROBLEM], RESPONSES)) == first

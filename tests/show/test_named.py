@@ -19,7 +19,13 @@ from align.text.template import TEMPLATES
 PARTS = {"Record", "Hashed", "Message", "Limits"}
 PLANNED = {"Dialogue", "UnpairedRow", "MultitaskRow"}
 """Rows that no stage reads or leaves yet."""
-NO_RECORDS = {"metrics.jsonl", "reference.jsonl"}
+NO_RECORDS = {
+    "metrics.jsonl",
+    "reference.jsonl",
+    "groups-rrhf.jsonl",
+    "groups-ultrafeedback.jsonl",
+    "pairs-chat.jsonl",
+}
 
 
 def told(capsys, *words: str) -> str:
@@ -117,7 +123,7 @@ def test_templates_are_shown_to_the_byte_with_their_use(capsys):
         ("alpaca", "a template: align show templates"),
         ("learning_rate", "under args: of sft or align"),
         ("problm", "did you mean 'problem'?"),
-        ("frobnicate", "give a path; stage kinds: align, clean, "),
+        ("frobnicate", "give a path; stage kinds: align, calibrate, clean, "),
     ],
 )
 def test_a_wrong_guess_is_told_where_to_look(capsys, word, expected):

@@ -44,6 +44,7 @@ def test_a_call_with_literal_values_is_taken(written: str, expected: str) -> Non
         "assert f(1) == 1 == g(1)",
         "assert isinstance(f(1), int) and f(1) == 2",
         "assert abs(f(2) - g(2)) < 1e-3",
+        "assert f([1, ...]) == 2",
         "print(f(1))",
     ],
 )
@@ -65,6 +66,11 @@ def test_a_cut_off_answer_loses_its_last_line_alone() -> None:
         "assert f(1) == 2",
         "assert f(2) == 3",
     ]
+
+
+def test_asserts_that_are_broken_into_lines_are_taken_where_the_whole_does_not_parse() -> None:
+    text = "assert \n    f([], 1) == False, 'Empty'\nassert f(1,\n  2) == 3\nassert\n"
+    assert sources(text) == ["assert f([], 1) == False", "assert f(1, 2) == 3"]
 
 
 @given(st.text())

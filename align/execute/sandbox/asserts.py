@@ -35,7 +35,7 @@ class Recorder:
 
     def call(self, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Note a call."""
-        self.calls.append(_encoded(name, args, keywords))
+        self.calls.append(encoded(name, args, keywords))
         raise Unanswered
 
 
@@ -54,7 +54,7 @@ class Replay:
         """The answer to the next call."""
         index = self._next
         self._next += 1
-        if index >= len(self._calls) or _encoded(name, args, keywords) != self._calls[index]:
+        if index >= len(self._calls) or encoded(name, args, keywords) != self._calls[index]:
             self.strayed = True
         if self.strayed:
             raise Unanswered
@@ -100,7 +100,7 @@ class Live:
         if self.calls is None:
             return
         try:
-            self.calls.append(_encoded(name, args, keywords))
+            self.calls.append(encoded(name, args, keywords))
         except codec.CodecError:
             self.calls = None
         else:
@@ -140,7 +140,7 @@ class _Nobody(Desk):
     def __init__(self) -> None:
         pass
 
-    def batch(self, calls: Sequence[bytes], source: int | None = None) -> Run:
+    def batch(self, calls: Sequence[bytes], source: int | None = None, *, first: bool = True) -> Run:
         answers = [codec.dumps(["value", sorted(codec.loads(call)[1][0])]) for call in calls]
         return Run({"how": "", "cpu": 0.0}, "loaded", None, answers)
 
@@ -245,14 +245,14 @@ class Asserts:
         """Run the tests, with the program's functions answered by `call`, but for those that it lacks."""
         tally = Tally(self._lines)
         space: dict[str, Any] = {"__name__": "tests", TALLY: tally}
-        _seed()
+        seed()
         if self._tests.whole:
             tally.states[0] = RUNNING
         try:
             with _fault_of_tests():
                 for code in self._before:
                     exec(code, space)
-                space.update({name: _stand_in(name, call) for name in self._names if name not in absent})
+                space.update({name: stand_in(name, call) for name in self._names if name not in absent})
                 space.update(self._given)
                 exec(self._setup, space)
                 if self._is_check:
@@ -294,7 +294,7 @@ class Asserts:
         return {**tally.facts(), "load": run.load, "died": died, **run.status, "stderr": self._desk.stderr()}
 
 
-def _encoded(name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> bytes:
+def encoded(name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> bytes:
     """A call as a line.
 
     Raises:
@@ -329,19 +329,21 @@ def _fault_of_tests() -> Iterator[None]:
         raise Faulty(type(error).__name__) from None
 
 
-def _stand_in(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    def stand_in(*args: Any, **keywords: Any) -> Any:
+def stand_in(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """What the tests call in place of the program's function."""
+
+    def asking(*args: Any, **keywords: Any) -> Any:
         return call(name, args, keywords)
 
-    stand_in.__name__ = stand_in.__qualname__ = name
-    return stand_in
+    asking.__name__ = asking.__qualname__ = name
+    return asking
 
 
 def _compiled(source: str) -> CodeType:
     return compile(source, TEST_SOURCE, "exec", dont_inherit=True)
 
 
-def _seed() -> None:
+def seed() -> None:
     """Tests that draw their inputs draw the same ones for every program."""
     random.seed(0)
     if numpy := sys.modules.get("numpy"):

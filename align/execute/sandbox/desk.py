@@ -75,15 +75,16 @@ class Desk:
         """
         send(self._channel, {"done": told, "again": self._again})
 
-    def batch(self, calls: Sequence[bytes], source: int | None = None) -> Run:
+    def batch(self, calls: Sequence[bytes], source: int | None = None, *, first: bool = True) -> Run:
         """Run the candidate (or another source, whose descriptor is closed) on calls known beforehand.
 
-        A judge that begins with a batch begins with the same calls for the next candidate, if this was its last run.
+        A judge that begins with a batch begins with the same calls for the next candidate, if this was its last run
+        and it does not say otherwise (`first`).
         """
         status, self._made = self._made, None
         if status is None or source is not None:
             status = self._asked(BATCH, file_of(b"\n".join(calls)), source)
-        self._again = source is None
+        self._again = source is None and first
         return self._run(status)
 
     def main(self, stdin: bytes) -> tuple[Run, bytes]:

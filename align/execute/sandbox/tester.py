@@ -13,6 +13,7 @@ from .asserts import Asserts
 from .cases import Calls, Outputs
 from .channel import send
 from .desk import Desk, Files, Unusable, WardenGone
+from .matrix import Matrix
 from .memory import content
 from .suites import Suites
 
@@ -28,10 +29,11 @@ class Judge(Protocol):
         """
 
 
-KINDS: dict[str, type[Asserts] | type[Calls] | type[Outputs] | type[Suites]] = {
+KINDS: dict[str, type[Asserts] | type[Calls] | type[Matrix] | type[Outputs] | type[Suites]] = {
     "asserts": Asserts,
     "check": Asserts,
     "calls": Calls,
+    "cases": Matrix,
     "io": Outputs,
     "unittest": Suites,
 }

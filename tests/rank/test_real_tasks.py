@@ -1,0 +1,59 @@
+"""The unit-test ranker on real programs: QuixBugs' pairs, and Exercism's examples and stubs."""
+
+import pytest
+
+from align.io import read, rows
+from align.rank import UnitTests
+from align.rank.unit_tests import score
+from align.schema import Problem, Response
+
+SLOW = {"knapsack", "levenshtein"}
+"""QuixBugs programs that need minutes, or much memory, when they are right."""
+
+
+def scores(problems: list[Problem], programs: list[list[str]]) -> list[list[float | None]]:
+    """The score of each problem's programs."""
+    responses = [
+        Response(problem_id=problem.id, sample_index=index, text=code, code=code)
+        for problem, codes in zip(problems, programs, strict=True)
+        for index, code in enumerate(codes)
+    ]
+    found = iter(UnitTests(timeout=1.0).judge(problems, responses))
+    return [[score(next(found)) for _ in codes] for codes in programs]
+
+
+def test_the_right_program_of_every_quixbugs_pair_ranks_above_the_buggy_one(shared) -> None:
+    problems = read(shared / "data/tasks/quixbugs_python.jsonl", Problem)
+    problems = [problem for problem in problems if problem.tests and problem.entry_point not in SLOW]
+    assert len(problems) == 29
+    found = scores(problems, [[str(problem.reference), problem.meta["buggy"]] for problem in problems])
+    wrong = [
+        problem.entry_point
+        for problem, (right, buggy) in zip(problems, found, strict=True)
+        if right != 1.0 or buggy is None or buggy >= right
+    ]
+    assert wrong == []
+
+
+def exercism(shared, part: slice) -> list[str]:
+    """Exercises of which the example does not rank above the stub, of those whose stub does not pass."""
+    path = shared / "data/tasks/exercism_python_practice.jsonl"
+    given = [
+        (problem, row["stub"], row["stub_passes_tests"])
+        for problem, (_, row) in zip(read(path, Problem), rows(path), strict=True)
+    ][part]
+    found = scores([problem for problem, _, _ in given], [[str(one.reference), stub] for one, stub, _ in given])
+    return [
+        f"{problem.meta['slug']}: {example} and {stub}"
+        for (problem, _, stub_passes), (example, stub) in zip(given, found, strict=True)
+        if not stub_passes and (example is None or stub is None or example <= stub)
+    ]
+
+
+def test_exercism_examples_rank_above_stubs(shared) -> None:
+    assert exercism(shared, slice(0, None, 8)) == []
+
+
+@pytest.mark.slow
+def test_all_exercism_examples_rank_above_stubs(shared) -> None:
+    assert exercism(shared, slice(None)) == []
