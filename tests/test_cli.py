@@ -49,7 +49,7 @@ MISTAKES = {
     ),
     "judge without judge": (
         "rank: {problems: problems.jsonl, responses: responses.jsonl, by: [unit_tests, judge]}",
-        "belong together",
+        "judge needs a section of its own: `judge: {…}`",
     ),
     "greedy samples": ("score: {models: {m: m}, problems: problems.jsonl, n: 5}", "greedy samples are all the same"),
 }
@@ -61,14 +61,6 @@ def test_a_mistake_in_a_recipe_is_one_line(folder, capsys, mistake):
     text = said(capsys, "check", recipe(stage))
     assert expected in text
     assert "recipes/r.yaml:2" in text
-
-
-def test_what_is_not_built_yet_says_so(folder, capsys):
-    path = recipe(
-        "rank: {problems: problems.jsonl, responses: responses.jsonl, by: [unit_tests, judge], judge: {model: t}}"
-    )
-    Path(path).write_text(Path(path).read_text() + "models:\n  t: {base_url: http://localhost:1/v1, model: m}\n")
-    assert "judge is not built yet" in said(capsys, "run", path)
 
 
 @pytest.fixture

@@ -151,6 +151,10 @@ class Family:
             raise DataError(f"{self.path}: {phrasing!r} is said by {operation.name} and by {other}: reword one")
         self._phrases[shape] = (operation, number, _phrase_pattern(phrasing))
 
+    def claims(self, text: str) -> bool:
+        """Whether a text has the form of this family's problems."""
+        return _TEXT.fullmatch(text.strip()) is not None
+
     def read(self, text: str) -> Task:
         """The task that a problem's text describes.
 

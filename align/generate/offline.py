@@ -3,7 +3,8 @@ stated rate.
 
 Every answer follows from the request's purpose and fields, which also stand in its prompt, and from the seeds;
 there is no hidden state. Its expected values come from its own right programs, run in this process: an offline
-folder is code. Of two problems it says whether they are the same; it reads none of another family.
+folder is code. Of two problems it says whether they are the same. It reads none of another family: these it can only
+evolve, unread (`prose`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,6 +13,7 @@ from random import Random
 
 from ..errors import ConfigError, suggest
 from ..models.entry import Offline
+from . import prose
 from .family import MAX_OPERATIONS, VARIABLE, Family, Step, Task, draw_values
 from .request import Batches, Reply, Request
 
@@ -26,6 +28,9 @@ WRITTEN = "tests"
 """Salt of the inputs of written tests; evaluation uses another, and avoids what this one gives."""
 PLAN = "\n\nHow to solve:\n"
 """What stands between a problem of this family and its plan."""
+
+EVOLVING = ("evolve", "evolve_wizardcoder")
+"""Purposes that it serves for problems of anybody."""
 
 Move = Callable[[Family, Task, Random], tuple[Step, ...]]
 
@@ -57,7 +62,7 @@ class OfflineGenerator:
 
         Raises:
             ConfigError: a request has a purpose that the stand-in does not serve.
-            DataError: a problem is not of this family.
+            DataError: a problem is not of this family, and more is asked than to evolve it.
         """
         for start in range(0, len(requests), BATCH):
             batch = [index for index in range(start, min(start + BATCH, len(requests))) if index not in done]
@@ -68,7 +73,10 @@ class OfflineGenerator:
         """The answer to one request."""
         if request.purpose not in self._answers or "problem" not in request.fields:
             raise ConfigError(f"the offline model does not serve {request.purpose!r} requests: name another model")
-        task = self._read(request.fields["problem"])
+        problem = request.fields["problem"]
+        if request.purpose in EVOLVING and not self.family.claims(problem):
+            return self._evolve_prose(problem, request)
+        task = self._read(problem)
         random = Random(f"{self.seed}|{request.seed}|{request.purpose}|{task.text}")
         return self._answers[request.purpose](task, request.fields, random)
 
@@ -93,10 +101,13 @@ class OfflineGenerator:
             return operation.code
         return operation.bugs[0] if own in self.errors else random.choice(operation.bugs)
 
+    def _evolve_prose(self, problem: str, request: Request) -> str:
+        """Anybody's problem: it is not read."""
+        random = Random(f"{self.seed}|{request.seed}|{request.purpose}|{problem}")
+        return prose.evolve(problem, _operator(request.fields), random, self.errors.get("default", 0.0))
+
     def _evolve(self, task: Task, fields: Mapping[str, str], random: Random) -> str:
-        operator = fields["operator"]
-        if operator not in MOVES:
-            raise ConfigError(f"the offline model knows no operator {operator!r}: {suggest(operator, MOVES)}")
+        operator = _operator(fields)
         for _ in range(ATTEMPTS):
             child = Task(task.domain, MOVES[operator](self.family, task, random))
             if child != task and not child.is_held_out and not child.is_vacuous():
@@ -127,6 +138,13 @@ class OfflineGenerator:
 def worded(task: Task, phrases: Sequence[str]) -> str:
     """The text of a problem that says these phrases."""
     return f"# f({VARIABLE[task.domain]}): {', then '.join(phrases)}."
+
+
+def _operator(fields: Mapping[str, str]) -> str:
+    operator = fields["operator"]
+    if operator not in MOVES:
+        raise ConfigError(f"the offline model knows no operator {operator!r}: {suggest(operator, MOVES)}")
+    return operator
 
 
 def asserts(task: Task, inputs: Sequence[object]) -> list[str]:
