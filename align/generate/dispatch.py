@@ -237,7 +237,7 @@ class Dispatch:
 
     def _ends_all(self, outcome: Outcome, address: Address) -> bool:
         """Whether no other request would fare better: a key or a model that the address does not take."""
-        if outcome.reason in ("403", "404"):
+        if outcome.reason in ("403", "404", "405", "501"):
             return not address.proven
         return outcome.fate == "fatal"
 

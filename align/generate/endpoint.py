@@ -143,7 +143,7 @@ class _Call:
             self.file.close(self.dispatch.unsettled)
         finally:
             self.generator.figures.add(self.figures)
-            if self.asked:
+            if self.figures.spent.requests:
                 told = self.figures.line(self.generator.entry)
                 print(f"align: {self.generator.name}: {told}", file=sys.stderr, flush=True)
 

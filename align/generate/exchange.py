@@ -20,6 +20,8 @@ Fate = Literal["answered", "again", "refused", "unsent", "fatal"]
 """`answered`: for good, and paid. `again`: may pass, try again. `refused`: this request will never be answered.
 `unsent`: the server was not reached, so nothing was asked. `fatal`: no request will be answered."""
 
+NOT_IMPLEMENTED = 501
+"""What a server of files says to a question: that does not pass."""
 PASSING = {408, 409, 425, 429}
 """Refusals that may pass, beside 5xx."""
 FINISHES: dict[Any, Finish] = {"length": "length", "max_tokens": "length", "content_filter": "error"}
@@ -125,7 +127,7 @@ def read_refusal(status: int, headers: Mapping[str, str], raw: bytes) -> Outcome
         message = "HTML" if html else " ".join(raw[: 4 * SHOWN].decode("utf-8", "replace").split())[:SHOWN]
     if status in (401, 402, 403) or (status == 429 and code in BROKE):
         return Outcome("fatal", reason=str(status), detail=message)
-    if status in PASSING or status >= 500:
+    if status in PASSING or (status >= 500 and status != NOT_IMPLEMENTED):
         wait, busy = retry_after(headers), status in (429, 503, 529)
         return Outcome("again", reason=str(status), detail=message, retry_after=wait, busy=busy)
     if any(word in FILTERED for word in (code, *_inner_codes(_json(raw)))):

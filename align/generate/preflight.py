@@ -61,6 +61,8 @@ def refused(name: str, client: Client, outcome: Outcome, known: tuple[str, ...])
         if known:
             return ConfigError(f"{where} has no model {model!r}: {suggest(model, known)}")
         return ConfigError(f"{where} answers 404{said}: mend `base_url`, which mostly ends in /v1, or `model`")
+    if outcome.reason in ("405", "501"):
+        return ConfigError(f"{where} answers {outcome.reason}{said}: it takes no questions: mend `base_url`")
     if outcome.reason in ("401", "403"):
         return ConfigError(f"{where} answers {outcome.reason}{said}: {_key_cure(client)}")
     if outcome.reason in ("402", "429"):

@@ -165,7 +165,7 @@ async def fail(fault: str, writer: asyncio.StreamWriter, good: dict[str, Any]) -
     if fault == "429_date":
         when = formatdate(time() - 1, usegmt=True)
         return await send(writer, 429, {"error": {"message": "slow down"}}, f"Retry-After: {when}\r\n")
-    if fault in ("400", "401", "404", "413", "422", "500", "503"):
+    if fault in ("400", "401", "404", "405", "413", "422", "500", "501", "503"):
         return await send(writer, int(fault), {"error": {"message": f"a fault: {fault}"}})
     if fault == "filter":
         return await send(writer, 400, {"error": {"message": "filtered", "code": "content_filter"}})
