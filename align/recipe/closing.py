@@ -18,6 +18,11 @@ def say_cached(name: str) -> None:
     console().print(Text(f"{name:<12} cached", style="dim"), soft_wrap=True)
 
 
+def say_left_out(name: str, why: str) -> None:
+    """The first of the stages that a loop does not come to."""
+    console().print(Text(f"{name:<12} {why}", style="dim"), soft_wrap=True)
+
+
 def say_done(name: str, counts: Counts, seconds: float) -> None:
     """A stage that ran."""
     out = console()

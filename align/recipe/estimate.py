@@ -14,8 +14,9 @@ from ..errors import DataError
 from ..generate.budget import Spent, cost
 from ..io import HUB, rows
 from ..models.entry import Endpoint
-from .plan import Step, is_reference
-from .recipe import Recipe, marked
+from .marked import is_reference, marked
+from .plan import Step
+from .recipe import Recipe
 from .stage import FILE, Demand
 
 CHARACTERS_A_TOKEN = 3.0
@@ -55,6 +56,8 @@ def estimate(recipe: Recipe, steps: Sequence[Step]) -> list[Estimate]:
     known: dict[str, _Rows] = {}
     found: list[Estimate] = []
     for step in steps:
+        if not step.needed:
+            continue
         given = _given(recipe, step, known)
         demand = _demand(step, given.count if given else None)
         if step.manifest is not None:

@@ -10,8 +10,11 @@ from ..errors import BackendError, ConfigError, StageError
 from ..generate import Prompts
 from ..io import HUB, parse_hub
 from ..models.entry import AnyEntry, Endpoint, Offline
-from .recipe import Recipe, Stage, marked, replace
-from .stage import ALL, FILE, UNKEYED, Marker
+from .loops import AT
+from .marked import is_reference, marked, references, replace
+from .recipe import Recipe, Stage
+from .serving import Server
+from .stage import ALL, FILE, MODEL, MODELS, UNKEYED, Marker
 from .workspace import Manifest, Workspace, digest
 
 COMMIT = 40
@@ -33,10 +36,15 @@ class Step:
     """The config as written, without what does not change results."""
     inputs: dict[str, str]
     """Place of every file and model → digest."""
+    needed: bool = True
+    """Whether it runs at all: not if its loop has ended before."""
 
 
 def plan(recipe: Recipe, workspace: Workspace) -> list[Step]:
-    """All steps in order; a step whose inputs do not exist yet has no key."""
+    """All steps in order; a step whose inputs do not exist yet has no key.
+
+    Of a loop that may end early, steps are unknown until a score has told whether they run.
+    """
     steps: list[Step] = []
     for stage in recipe.stages:
         steps.append(plan_step(recipe, workspace, stage, {step.stage.name: step.manifest for step in steps}))
@@ -45,9 +53,16 @@ def plan(recipe: Recipe, workspace: Workspace) -> list[Step]:
 
 def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[str, Manifest | None]) -> Step:
     """One step, given the manifests of the stages before it."""
-    written = keyed(stage.config)
-    for name in references(stage.config):
-        if done[name] is None:
+    server = server_of(recipe, stage)
+    serving = {} if server is None else {"server": server.command}
+    if (loop := recipe.loop) is not None:
+        stage = loop.settled(stage, done)
+        if ended := loop.ended_before(stage, done):
+            return Step(stage, None, None, None, ended, keyed(stage.config), {}, needed=False)
+    written = keyed(stage.config) | serving
+    waits = [loop.waits(stage, done)] if loop else []
+    for name in (*waits, *references(stage.config)):
+        if name is not None and done[name] is None:
             return Step(stage, None, None, None, f"unknown until {name} runs", written, {})
     inputs: dict[str, str] = {}
 
@@ -63,15 +78,16 @@ def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[
             "kind": stage.kind,
             "version": version,
             "config": keyed(replace(stage.config, visit)),
-            "seed": recipe.seed,
+            "seed": stage.seed,
             "prompts": shipped_prompts(stage),
             **programs(stage),
+            **serving,
         }
     )
     folder = workspace.stage_folder(stage.name, key)
     manifest = workspace.done(folder, key)
     last = workspace.last(stage.name)
-    why = "cached" if manifest else _why(folder, last, stage, written, inputs, recipe.seed)
+    why = "cached" if manifest else _why(folder, last, stage, written, inputs)
     return Step(stage, key, folder, manifest, why, written, inputs)
 
 
@@ -84,16 +100,14 @@ def keyed(section: Section) -> dict[str, Any]:
     }
 
 
-def references(section: Section) -> Iterator[str]:
-    """Names of the stages that a config refers to."""
-    for _, value, _ in marked(section):
-        if is_reference(value):
-            yield value[1:].partition("/")[0]
-
-
-def is_reference(value: str) -> bool:
-    """Whether it is `$stage/…` (and not `${NAME}`)."""
-    return value.startswith("$") and not value.startswith("${")
+def server_of(recipe: Recipe, stage: Stage) -> Server | None:
+    """The server that a stage asks weights by; None where it generates by itself."""
+    server = recipe.loop.repeat.server if recipe.loop and stage.iteration else None
+    if server is None or stage.trains:
+        return None
+    name = stage.name.partition(AT)[0]
+    generates = any(marker in (MODEL, MODELS) for marker, _, _ in marked(stage.config))
+    return server if (generates if server.stages is None else name in server.stages) else None
 
 
 def resolve(recipe: Recipe, config: Section, done: Mapping[str, Manifest | None]) -> Section:
@@ -226,7 +240,6 @@ def _why(
     stage: Stage,
     written: dict[str, Any],
     inputs: dict[str, str],
-    seed: int,
 ) -> str:
     if folder.is_dir():
         return "to be continued" if not (folder / "stage.json").exists() else "its files were changed"
@@ -234,8 +247,8 @@ def _why(
         return "never run"
     old = last.data
     changes = list(_changes(old["config"], written))
-    if old["seed"] != seed:
-        changes.append(f"seed {old['seed']} → {seed}")
+    if old["seed"] != stage.seed:
+        changes.append(f"seed {old['seed']} → {stage.seed}")
     if old["version"] != stage.module.VERSION:
         changes.append(f"{stage.kind} version {old['version']} → {stage.module.VERSION}")
     shown = {place for place, _ in _flat(written)}

@@ -7,12 +7,12 @@ import importlib
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -23,9 +23,11 @@ from ..generate import Prompts
 from ..io import HUB, parse_hub, rows
 from ..models.chain import check_folder
 from ..models.entry import KINDS, OPERATIONS, AnyEntry, Endpoint, Offline, Weights, entry_class
+from .loop_check import check_body, check_loop
+from .loops import Loop, Repeat
+from .marked import is_reference, marked
 from .stage import ALL, FILE, MODEL, MODELS, Marker
 
-Visit = Callable[[Marker, str, Place], str]
 LOOKED_AT = 100
 """Rows at the beginning of a file that are looked at for columns."""
 StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]{0,99}$")]
@@ -43,6 +45,8 @@ class TopLevel(Section):
     """Named problem files, for scoring and decontamination."""
     stages: dict[StageName, dict[str, Any] | None] = Field(min_length=1)
     """The stages, in order."""
+    repeat: Repeat | None = None
+    """Stages that are gone through several times, each time from the last model."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,18 @@ class Stage:
     kind: str
     module: ModuleType
     config: Section
+    seed: int = 0
+    """The recipe's, or in a loop one of its iteration."""
+    iteration: int = 0
+    """In a loop the iteration, from 1 on; 0 outside."""
+    after_loop: bool = False
+    """Whether it stands after the recipe's loop."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What its configuration leaves."""
+        told = self.module.outputs(self.config) if hasattr(self.module, "outputs") else self.module.OUTPUTS
+        return tuple(told)
 
     @property
     def trains(self) -> bool:
@@ -73,6 +89,8 @@ class Recipe:
     benchmarks: dict[str, str]
     stages: list[Stage]
     overrides: tuple[str, ...] = ()
+    loop: Loop | None = None
+    """The recipe's loop; None without one, and while its stages are still being read."""
 
     @staticmethod
     def load(path: str | Path, overrides: Iterable[str] = ()) -> "Recipe":
@@ -87,8 +105,15 @@ class Recipe:
         models = {name: _entry(document, name, section) for name, section in top.models.items()}
         folder = Path(path).resolve().parent
         recipe = Recipe(document, run_name(Path(path)), folder, top.seed, models, top.benchmarks, [], overrides)
+        body = top.repeat.stages if top.repeat else []
+        if top.repeat is not None:
+            check_body(document, top.repeat, list(top.stages))
         for name, section in top.stages.items():
-            recipe.stages.append(_stage(recipe, name, dict(section or {})))
+            recipe.stages.append(_stage(recipe, name, dict(section or {}), iteration=int(name in body)))
+            if top.repeat is not None and name == body[-1]:
+                recipe = replace(recipe, loop=check_loop(recipe, top.repeat))
+                assert recipe.loop is not None
+                recipe.stages.extend(recipe.loop.unrolled(recipe.stages, top.seed))
         return recipe
 
     def run(self, **options: Any) -> Path:
@@ -159,61 +184,6 @@ def kinds() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(stages.__path__))
 
 
-def marked(section: Section) -> list[tuple[Marker, str, Place]]:
-    """Every marked string of a Config with its place."""
-    found: list[tuple[Marker, str, Place]] = []
-
-    def note(marker: Marker, value: str, place: Place) -> str:
-        found.append((marker, value, place))
-        return value
-
-    replace(section, note)
-    return found
-
-
-def replace(section: Section, visit: Visit, place: Place = ()) -> Section:
-    """A copy of the Config with every marked string replaced by `visit(marker, value, place)`."""
-    changes = {
-        name: _walk(getattr(section, name), field.annotation, field.metadata, (*place, field.alias or name), visit)
-        for name, field in type(section).model_fields.items()
-    }
-    return section.model_copy(update=changes)
-
-
-def _walk(value: Any, hint: Any, metadata: list[Any], place: Place, visit: Visit) -> Any:
-    if get_origin(hint) is Annotated:
-        hint, *extra = get_args(hint)
-        return _walk(value, hint, [*metadata, *extra], place, visit)
-    if isinstance(value, Section):
-        return replace(value, visit, place)
-    if isinstance(value, str):
-        for marker in (*metadata, *_arm_markers(hint)):
-            if marker in (FILE, MODEL, MODELS):
-                return visit(marker, value, place)
-        return value
-    arms = [hint] if not _is_union(hint) else list(get_args(hint))
-    if isinstance(value, list):
-        inner = next((get_args(arm)[0] for arm in arms if get_origin(arm) is list), Any)
-        return [_walk(item, inner, [], (*place, index), visit) for index, item in enumerate(value)]
-    if isinstance(value, dict):
-        inner = next((get_args(arm)[1] for arm in arms if get_origin(arm) is dict), Any)
-        return {key: _walk(item, inner, [], (*place, key), visit) for key, item in value.items()}
-    return value
-
-
-def _is_union(hint: Any) -> bool:
-    import types
-
-    return get_origin(hint) in (Union, types.UnionType)
-
-
-def _arm_markers(hint: Any) -> list[Any]:
-    """Markers of the text arms of an optional or a union."""
-    if not _is_union(hint):
-        return []
-    return [extra for arm in get_args(hint) if get_origin(arm) is Annotated for extra in get_args(arm)[1:]]
-
-
 def _entry(document: Document, name: str, section: dict[str, Any]) -> AnyEntry:
     kind = entry_class(section)
     if kind is None:
@@ -227,7 +197,7 @@ def _entry(document: Document, name: str, section: dict[str, Any]) -> AnyEntry:
     return entry
 
 
-def _stage(recipe: Recipe, name: str, section: dict[str, Any]) -> Stage:
+def _stage(recipe: Recipe, name: str, section: dict[str, Any], iteration: int) -> Stage:
     place = ("stages", name)
     where = recipe.document.where(place)
     kind = section.pop("use", name)
@@ -235,7 +205,7 @@ def _stage(recipe: Recipe, name: str, section: dict[str, Any]) -> Stage:
         raise ConfigError(f"{where}: no stage kind {kind!r}: {suggest(str(kind), kinds())}")
     module = importlib.import_module(f"align.stages.{kind}")
     config = validate(module.Config, recipe.document, place, section, context=recipe)
-    stage = Stage(name, kind, module, config)
+    stage = Stage(name, kind, module, config, recipe.seed, iteration, after_loop=recipe.loop is not None)
     for marker, value, inner in marked(config):
         _check_value(recipe, marker, value, (*place, *inner))
     _check_columns(recipe, config, place)
@@ -245,7 +215,7 @@ def _stage(recipe: Recipe, name: str, section: dict[str, Any]) -> Stage:
 
 def _check_value(recipe: Recipe, marker: Marker, value: str, place: Place) -> None:
     where = recipe.document.where(place)
-    if value.startswith("$") and not value.startswith("${"):
+    if is_reference(value):
         if value.endswith(ALL) and marker is not MODELS:
             raise ConfigError(f"{where}: {value!r} are several models, one is needed: name a step instead of *")
         _check_reference(recipe, value, where)
@@ -262,10 +232,11 @@ def _check_value(recipe: Recipe, marker: Marker, value: str, place: Place) -> No
 def _check_reference(recipe: Recipe, value: str, where: str) -> None:
     name, _, file = value[1:].partition("/")
     earlier = {stage.name: stage for stage in recipe.stages}
+    for first in recipe.loop.body if recipe.loop else ():
+        earlier[f"{first}@1"] = earlier[first]
     if name not in earlier:
         raise ConfigError(f"{where}: {value!r} names no earlier stage: {suggest(name, earlier)}")
-    stage = earlier[name]
-    outputs = stage.module.outputs(stage.config) if hasattr(stage.module, "outputs") else stage.module.OUTPUTS
+    outputs = earlier[name].outputs
     if file.split("/")[0] not in outputs or ".." in file.split("/"):
         raise ConfigError(f"{where}: {name} leaves no {file!r}: {suggest(file, outputs)}")
 
@@ -285,8 +256,10 @@ def _check_columns(recipe: Recipe, config: Section, place: Place) -> None:
     """Refuse mapped columns that no row at the beginning of the file has, where the file stands already."""
     columns = getattr(config, "columns", None) or {}
     mapped = next((getattr(config, name) for name in ("problems", "data", "texts") if hasattr(config, name)), "$")
+    if not columns or mapped is None:
+        return
     path = recipe.path(recipe.benchmarks.get(mapped, mapped))
-    if not columns or unset_variables(mapped) or not os.path.isfile(path):
+    if unset_variables(mapped) or not os.path.isfile(path):
         return
     seen = {name for _, row in islice(rows(path), LOOKED_AT) for name in row}
     for ours, theirs in columns.items():

@@ -22,9 +22,11 @@ from ..models.entry import AnyEntry, Offline, Weights
 from ..schema import SCHEMA_VERSION
 from . import launch
 from .card import write_card
-from .closing import say_cached, say_done
-from .plan import Step, is_reference, plan_step, prompts, references, resolve
-from .recipe import Recipe, Stage, marked
+from .closing import say_cached, say_done, say_left_out
+from .marked import is_reference, marked, references
+from .plan import Step, plan_step, prompts, resolve, server_of
+from .recipe import Recipe, Stage
+from .serving import Serving
 from .stage import Context, Counts
 from .workspace import MARKER, STOPPED, Manifest, Workspace
 
@@ -85,7 +87,7 @@ def run(
         if not launch.is_spawned():
             launch.forget(workspace)
         leader = launch.Leader(workspace)
-        running = _Run(recipe, workspace, leader, wanted, set(force), on_stage)
+        running = _Run(recipe, workspace, leader, wanted, frozenset(only), set(force), on_stage)
         for stage in recipe.stages:
             running.done[stage.name] = running.bring(stage)
         leader.close()
@@ -100,6 +102,7 @@ class _Run:
     workspace: Workspace
     leader: launch.Leader
     wanted: set[str]
+    only: frozenset[str]
     force: set[str]
     on_stage: Callable[[Path], None] | None
     done: dict[str, Manifest | None] = field(default_factory=dict)
@@ -108,10 +111,14 @@ class _Run:
     def bring(self, stage: Stage) -> Manifest | None:
         """Bring one stage up to date, if it is wanted."""
         wanted = stage.name in self.wanted
-        missing = [name for name in references(stage.config) if self.done[name] is None]
-        if missing:
+        if (loop := self.recipe.loop) is not None:
+            if ended := loop.ended_before(stage, self.done):
+                self._leave_out(stage, ended)
+                return None
+            stage = loop.settled(stage, self.done)
+        if missing := self._missing(stage):
             if wanted:
-                raise StageError(f"{stage.name} needs {missing[0]}, which is not done: run it first")
+                raise StageError(f"{stage.name} needs {missing}")
             return None
         step = plan_step(self.recipe, self.workspace, stage, self.done)
         if step.manifest and not (wanted and stage.name in self.force):
@@ -127,6 +134,32 @@ class _Run:
         if not launch.is_spawned():
             say_done(stage.name, manifest.data["counts"], manifest.data["seconds"])
         return manifest
+
+    def _missing(self, stage: Stage) -> str | None:
+        """The first of the stages before it that must be done and is not; None where all are."""
+        loop = self.recipe.loop
+        awaited = loop.waits(stage, self.done) if loop else None
+        for name in (awaited, *references(stage.config)):
+            if name is not None and self.done[name] is None:
+                other = next(other for other in self.recipe.stages if other.name == name)
+                ended = loop.ended_before(other, self.done) if loop else None
+                return f"{name}, which is {ended or 'not done: run it first'}"
+        return None
+
+    def _leave_out(self, stage: Stage, why: str) -> None:
+        """A stage of an iteration that the loop has ended before: what an earlier plan left is no longer named."""
+        if stage.name in self.only:
+            raise StageError(f"{stage.name} is {why}")
+        link = self.workspace.folder / stage.name
+        if link.is_symlink():
+            link.unlink()
+        if stage.name in self.wanted and not launch.is_spawned() and stage.name == self._first_left_out():
+            say_left_out(stage.name, why)
+
+    def _first_left_out(self) -> str:
+        loop = self.recipe.loop
+        assert loop is not None
+        return next(stage.name for stage in self.recipe.stages if loop.ended_before(stage, self.done))
 
     def _execute(self, step: Step) -> Manifest:
         stage, key = step.stage, step.key
@@ -162,7 +195,7 @@ class _Run:
             "config": step.written,
             "prompts": prompts(stage, step.inputs),
             "inputs": step.inputs,
-            "seed": self.recipe.seed,
+            "seed": stage.seed,
             "counts": counts,
             "seconds": round(time.monotonic() - started, 3),
             "processes": launch.world_size() if stage.trains else 1,
@@ -177,7 +210,7 @@ class _Run:
 
     def _describe(self, stage: Stage, folder: Path, data: dict[str, Any]) -> None:
         """Write the card of the records that a stage made."""
-        before = [self.done[other.name] for other in _below(self.recipe, stage) if other != stage]
+        before = [self.done[other.name] for other in _below(self.recipe, stage, self.done) if other != stage]
         made = [*(manifest.data for manifest in before if manifest), data]
         own = folder / "problems.jsonl"
         problems = own if own.is_file() else Path(resolve(self.recipe, stage.config, self.done).problems)  # type: ignore[attr-defined]
@@ -198,7 +231,8 @@ class _Run:
 
     def _record(self, stage: Stage, manifest: Manifest) -> None:
         # not the manifest's name: it may be that of another run's stage with the same key
-        self.workspace.record(stage.name, manifest.folder, _facts(self.recipe, self.workspace))
+        done = {**self.done, stage.name: manifest}
+        self.workspace.record(stage.name, manifest.folder, _facts(self.recipe, self.workspace, done))
         self.workspace.tidy(manifest.folder)
 
     def _tell(self) -> None:
@@ -222,19 +256,22 @@ def call(
         for (_, written, _), (_, resolved, _) in zip(marked(stage.config), marked(config), strict=True)
         if is_reference(written)
     }
-    below = [other for other in _below(recipe, stage) if other != stage]
+    below = [other for other in _below(recipe, stage, done) if other != stage]
     trained_on = {other.name: resolve(recipe, other.config, done) for other in below if other.trains}
     templates = sorted({name for other in below if (name := getattr(other.config, "template", None))})
+    server = server_of(recipe, stage)
+    serving = None if server is None else Serving(server, stage.name, folder)
     context = Context(
         stage.name,
         folder,
-        recipe.seed,
+        stage.seed,
         local_models(recipe),
         labels,
         trained_on,
         templates,
         replies=folder.parent / REPLIES,
         ranks=None if leader is None or stage.trains else _ranks(leader, stage, folder),
+        serving=serving,
     )
     try:
         counts: Counts = stage.module.run(config, context)
@@ -242,6 +279,9 @@ def call(
         if error.name not in VERSIONED:
             raise
         raise BackendError(f"{stage.name} needs {error.name}: pip install 'align-rrtf[train]'") from None
+    finally:
+        if serving is not None:
+            serving.stop()
     return counts
 
 
@@ -250,13 +290,14 @@ def _ranks(leader: launch.Leader, stage: Stage, folder: Path) -> Ranks:
     return Ranks(launch.world_size(), folder / SHARES, lambda job: leader.announce(stage.name, "generate", job))
 
 
-def _below(recipe: Recipe, stage: Stage) -> list[Stage]:
+def _below(recipe: Recipe, stage: Stage, done: Mapping[str, Manifest | None]) -> list[Stage]:
     """The stage and all that it builds on, in the recipe's order."""
+    stages = [recipe.loop.settled(other, done) for other in recipe.stages] if recipe.loop else recipe.stages
     wanted = {stage.name}
-    for other in reversed(recipe.stages):
+    for other in reversed(stages):
         if other.name in wanted:
             wanted |= set(references(other.config))
-    return [other for other in recipe.stages if other.name in wanted]
+    return [other for other in stages if other.name in wanted]
 
 
 def local_models(recipe: Recipe) -> dict[str, AnyEntry]:
@@ -283,7 +324,7 @@ def _follow(recipe: Recipe, workspace: Workspace) -> None:
         follower.leave()
         if entry["action"] == "run" and stage.trains:
             done = {name: workspace.last(name) for name in stages}
-            call(recipe, stage, Path(entry["folder"]), done)
+            call(recipe, recipe.loop.settled(stage, done) if recipe.loop else stage, Path(entry["folder"]), done)
 
 
 def _set_aside(folder: Path) -> None:
@@ -295,10 +336,11 @@ def _set_aside(folder: Path) -> None:
         folder.rename(aside)
 
 
-def _facts(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
-    path = os.path.relpath(recipe.document.path)
-    order = [stage.name for stage in recipe.stages]
-    return {"recipe": path, "run": workspace.name, "seed": recipe.seed, "overrides": recipe.overrides, "order": order}
+def _facts(recipe: Recipe, workspace: Workspace, done: Mapping[str, Manifest | None]) -> dict[str, Any]:
+    path, loop = os.path.relpath(recipe.document.path), recipe.loop
+    order = [stage.name for stage in recipe.stages if not (loop and loop.ended_before(stage, done))]
+    facts = {"recipe": path, "run": workspace.name, "seed": recipe.seed, "overrides": recipe.overrides, "order": order}
+    return facts | ({"repeat": loop.facts(done)} if loop else {})
 
 
 def versions() -> dict[str, str]:

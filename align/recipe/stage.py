@@ -7,12 +7,15 @@ are files or models, and which do not change results.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..config import Section
 from ..errors import ConfigError, suggest
 from ..generate import Generator, Ranks, generator
 from ..models.entry import AnyEntry, Weights
+
+if TYPE_CHECKING:
+    from .serving import Serving
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Context:
     out: Path
     """Folder of the stage; everything it writes goes there."""
     seed: int
-    """The recipe's seed."""
+    """The recipe's seed; in the later iterations of a loop another one."""
     models: Mapping[str, AnyEntry] = field(default_factory=dict)
     """The recipe's `models:`."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +62,8 @@ class Context:
     """Folder of what endpoints answered in this run."""
     ranks: Ranks | None = None
     """The processes of a launcher, over which generation by weights is divided."""
+    serving: "Serving | None" = None
+    """A server that weights are asked by, in the place of generating here."""
 
     def model(self, name: str) -> AnyEntry:
         """The entry of a `Model` value: by name, or the weights in a folder that a stage left."""
@@ -70,9 +75,10 @@ class Context:
 
     def generator(self, name: str, batch_size: int = 256) -> Generator:
         """What answers requests for a `Model` value."""
-        return generator(
-            self.model(name), batch_size=batch_size, replies=self.replies, ranks=self.ranks, name=f"models.{name}"
-        )
+        entry = self.model(name)
+        if self.serving is not None and isinstance(entry, Weights):
+            return self.serving.generator(entry)
+        return generator(entry, batch_size=batch_size, replies=self.replies, ranks=self.ranks, name=f"models.{name}")
 
     def label(self, name: str) -> str:
         """The name of a `Model` value in records: its entry's, or that of the stage that left it.

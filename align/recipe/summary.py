@@ -13,7 +13,7 @@ def summary(folder: Path) -> dict[str, Any]:
     """`{run, recipe, seed, stages, models, paired, scores}` of a run's folder, as `align show RUN --json` prints it.
 
     `scores` holds each score stage's models apart: stages may score on different problems, or use the same names. In
-    `models` and `paired` they are together, the last stage's under a name.
+    `models` and `paired` they are together, the last stage's under a name. With a loop also `repeat`, how it has gone.
 
     Raises:
         DataError: the folder is no run.
@@ -31,6 +31,8 @@ def summary(folder: Path) -> dict[str, Any]:
         "paired": {},
         "scores": {},
     }
+    if "repeat" in facts:
+        found["repeat"] = facts["repeat"]
     run = Workspace(folder.parent, folder.name)
     for name in facts["order"]:
         manifest = run.last(name)

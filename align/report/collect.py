@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..io import rows
-from ..recipe.plan import is_reference
+from ..recipe.marked import is_reference
 from ..recipe.recipe import run_name
 from ..recipe.summary import summary
 from ..recipe.workspace import MARKER, STOPPED, Manifest, Workspace

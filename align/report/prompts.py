@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import AlignError
 from ..io import read, sha256_file
-from ..recipe.plan import is_reference
+from ..recipe.marked import is_reference
 from ..recipe.recipe import Recipe
 from ..recipe.workspace import Manifest
 from ..schema import Problem

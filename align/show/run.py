@@ -22,6 +22,8 @@ def show_run(found: Mapping[str, Any]) -> None:
             describe(stage["counts"]) + changed if done else "not done",
         )
     table.show()
+    if "repeat" in found:
+        print(f"repeat {', '.join(found['repeat']['stages'])}: {found['repeat']['told']}")
     show_scores(found)
 
 

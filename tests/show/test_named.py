@@ -89,7 +89,7 @@ def test_spellings_are_no_two_things():
 
 
 def test_a_recipe_shows_its_top_level(capsys):
-    keys = [row.split()[0] for row in told(capsys, "recipe").splitlines()[4:]]
+    keys = [row.split()[0] for row in told(capsys, "recipe").splitlines()[4:] if not row.startswith(" ")]
     assert keys == ["extends", *TopLevel.model_fields]
     assert json.loads(told(capsys, "recipe", "--json")) == recipe_schema()
     assert "4294967296" in told(capsys, "recipe")
