@@ -26,6 +26,7 @@ ORDER = [
     "clean",
     "testgen",
     "rank",
+    "mix",
     "loss",
     "train",
     "score",
@@ -37,7 +38,7 @@ ORDER = [
     "cli",
     "__main__",
 ]
-TORCH_ONLY = ("text/encode.py", "text/collate.py", "models/", "generate/hf.py", "loss/", "train/")
+TORCH_ONLY = ("text/encode.py", "text/collate.py", "models/", "generate/hf.py", "loss/", "train/", "score/choice.py")
 TORCH_FREE_BELOW = (
     "models/__init__.py",
     "models/entry.py",

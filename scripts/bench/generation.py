@@ -1,11 +1,11 @@
 """What asking an endpoint costs: our generator, with every answer kept on disk, beside the plain `openai` SDK.
 
-    python scripts/bench/generation.py [--quick] [--json FILE] [--rounds N]
+    python scripts/bench/generation.py [--quick] [--json FILE] [--rounds N] [--distilabel PYTHON]
 
 A loopback server on another core answers every request after 2 s; 256 are in flight. The ideal is one answer for each
 place in flight every 2 s: 128 a second. That all get the same answers is checked before anything is timed. The time is
-that of the whole call: looking at the server, opening connections, keeping answers, closing. Other
-clients (distilabel, curator) are not compared yet.
+that of the whole call: looking at the server, opening connections, keeping answers, closing. distilabel wants an
+interpreter of its own that has it (`pip install distilabel openai requests`).
 """
 
 import argparse
@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +29,7 @@ from typing import Any
 
 import openai
 
-from align.errors import AlignError
+from align.errors import AlignError, BackendError
 from align.generate import Request, Sampling
 from align.generate.endpoint import EndpointGenerator
 from align.io import write_json
@@ -43,7 +44,8 @@ WORDS = "Write a Python function that takes a list of numbers and returns the su
 MISTAKE = 2
 
 Answers = list[str]
-Contender = Callable[[str, Sequence[Request], int], Answers]
+Contender = Callable[[str, Sequence[Request], int], tuple[Answers, float]]
+"""(address, requests, most in flight) → the answers, and the CPU seconds that they took."""
 
 
 @dataclass
@@ -69,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="generation", description="What asking an endpoint costs.")
     found.add_argument("--quick", action="store_true", help="few requests: shows that it works, no figures")
     found.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of each contender; {ROUNDS}")
+    found.add_argument("--distilabel", metavar="PYTHON", help="also ask by distilabel, of this interpreter")
     found.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     return found
 
@@ -81,7 +84,9 @@ def bench(arguments: argparse.Namespace) -> int:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     print("\n".join(header(seconds, in_flight, count, cores)), flush=True)
-    contenders: dict[str, Contender] = {"align": ours, "openai": plain}
+    contenders: dict[str, Contender] = {"align": here(ours), "openai": here(plain)}
+    if arguments.distilabel:
+        contenders["distilabel"] = Elsewhere(arguments.distilabel)
     with served(0.0, cores[0]) as url:
         wrong = [name for name, contender in contenders.items() if not equal(contender, url, in_flight)]
     if wrong:
@@ -146,18 +151,56 @@ def plain(url: str, asked: Sequence[Request], in_flight: int) -> Answers:
     return found
 
 
+def here(ask: Callable[[str, Sequence[Request], int], Answers]) -> Contender:
+    """A contender in this process; its threads count."""
+
+    def measured(url: str, asked: Sequence[Request], in_flight: int) -> tuple[Answers, float]:
+        cpu = time.process_time()
+        answers = ask(url, asked, in_flight)
+        return answers, time.process_time() - cpu
+
+    return measured
+
+
+class Elsewhere:
+    """A contender in a process of its own, which is started once for each address."""
+
+    def __init__(self, python: str) -> None:
+        self._python = python
+        self._process: subprocess.Popen[str] | None = None
+        self._url = ""
+
+    def __call__(self, url: str, asked: Sequence[Request], in_flight: int) -> tuple[Answers, float]:
+        """Send the prompts, take the answers."""
+        if self._process is None or self._url != url:
+            script, self._url = Path(__file__).with_name("distilabel_client.py"), url
+            command = [self._python, "-W", "ignore", str(script), url, str(in_flight)]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin
+        assert self._process.stdout
+        prompts = [turn.content for request in asked for turn in request.prompt if not isinstance(turn, str)]
+        self._process.stdin.write(json.dumps(prompts) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise BackendError(f"{self._python} cannot run distilabel: see above")
+        found = json.loads(line)
+        return found["texts"], found["cpu"]
+
+
 def equal(contender: Contender, url: str, in_flight: int) -> bool:
     """Whether all answers are those of the server, each in its place; this also warms the contender up."""
     asked = requests(300, "check")
-    return contender(url, asked, in_flight) == [answer(request.prompt[0].content) for request in asked]  # type: ignore[union-attr]
+    answers, _ = contender(url, asked, in_flight)
+    return answers == [answer(request.prompt[0].content) for request in asked]  # type: ignore[union-attr]
 
 
 def measure(contender: Contender, url: str, asked: Sequence[Request], in_flight: int, taken: Taken) -> None:
-    """Wall time of the call and CPU time of this process, the threads included."""
-    cpu, start = time.process_time(), time.perf_counter()
-    contender(url, asked, in_flight)
+    """Wall and CPU time of the call."""
+    start = time.perf_counter()
+    _, cpu = contender(url, asked, in_flight)
     taken.seconds.append(time.perf_counter() - start)
-    taken.cpu.append(time.process_time() - cpu)
+    taken.cpu.append(cpu)
 
 
 def answer(content: str) -> str:
