@@ -4,7 +4,7 @@ Sets of token n-grams as ROOTS and BigCode compare them (arXiv 2303.03915, 2402.
 earlier row that stays: unlike clusters by transitivity, no chain of small differences eats a family of texts, and
 each drop names one row with its true similarity. Pairs that share no band are not seen: `plan_bands` bounds how many.
 
-Signatures come from rensa (17 µs for 80 n-grams and 256 permutations; datasketch takes 200). They and the n-grams
+Signatures come from rensa. They and the n-grams
 lie in files: 4 bytes a band and an n-gram. Memory is taken by rows that share a band with another, about 200 bytes
 each and band. Semantics is not compared: a paraphrase passes.
 """

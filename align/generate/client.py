@@ -1,4 +1,4 @@
-"""One try at one address, through the `openai` SDK: what comes back is an `Outcome`, never an exception.
+"""One try at one address, through the `openai` SDK: an `Outcome`, whatever the server and the network do.
 
 Does not try again, and decides nothing: the SDK's own retries and its parsing of answers are off. The API key goes
 into the header and nowhere else.
@@ -40,8 +40,9 @@ class Client:
         self.shown = shown(self.base)
         self._key = api_key(entry)
         # here and not above: the SDK takes half a second to import
+        import aiohttp
         import httpx2
-        from openai import AsyncOpenAI, DefaultAioHttpClient
+        from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
 
         # aiohttp's default of 100 connections would be a second limit, below ours
         limits = httpx2.Limits(max_connections=entry.max_concurrency + SPARE, keepalive_expiry=30.0)
@@ -49,6 +50,8 @@ class Client:
         http = DefaultAioHttpClient(limits=limits, timeout=wait)
         self._sdk = AsyncOpenAI(base_url=self.base, api_key=self._key, max_retries=0, timeout=wait, http_client=http)
         self._response = httpx2.Response
+        # anything else is a fault of ours, and must not look like one of the server's
+        self._lost_by = (OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError)
 
     async def ask(self, request: Request, seconds: float) -> Outcome:
         """Send a request once and wait at most so long for all of its answer."""
@@ -62,7 +65,7 @@ class Client:
         except TimeoutError:
             detail = f"no answer in {seconds:g} s"
             return Outcome("again", reason=TIME_OUT, detail=detail, spent=estimate(request))
-        except Exception as error:
+        except self._lost_by as error:
             status, headers, raw = await _refusal(error)
             if not status:
                 return self._lost(error, request)
@@ -76,7 +79,7 @@ class Client:
             return response.status_code, response.content, ""
         except TimeoutError:
             return 0, b"", "time-out"
-        except Exception as error:
+        except self._lost_by as error:
             status, _, raw = await _refusal(error)
             return status, raw, "" if status else self._scrub(_cause(error))
 

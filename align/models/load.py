@@ -135,24 +135,7 @@ def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
         options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
         )
-    if entry.attn_implementation != "auto":
-        options["attn_implementation"] = entry.attn_implementation
-    elif not torch.cuda.is_available():
-        # measured on a CPU: under bf16 autocast twice as fast as sdpa, in float32 as fast
-        options["attn_implementation"] = "eager"
-    dtype = entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype)
-    model, info = fetch(
-        AutoModelForCausalLM,
-        entry,
-        config=config,
-        dtype=dtype,
-        use_safetensors=True,
-        output_loading_info=True,
-        **options,
-    )
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])
-        raise DataError(f"{entry.model_name_or_path}: lacks {len(missing)} weights of its class, such as {missing[0]}")
+    model = fetch_weights(AutoModelForCausalLM, entry, config, **options)
     if isinstance(model, BloomForCausalLM) and entry.attn_implementation == "auto":
         fuse(model)
     return model  # type: ignore[no-any-return]
@@ -170,6 +153,27 @@ def _with_adapters(model: Model, lora: Lora) -> PeftModel:
         return get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(f"lora.target_modules: {str(error).splitlines()[0]}") from None
+
+
+def fetch_weights(kind: Any, entry: Weights, config: Any, **options: Any) -> Any:
+    """The model of an entry, of an auto class, with the entry's attention and type.
+
+    Raises:
+        DataError: weights of its class are missing, which would be drawn at random.
+    """
+    if entry.attn_implementation != "auto":
+        options["attn_implementation"] = entry.attn_implementation
+    elif not torch.cuda.is_available():
+        # measured on a CPU: under bf16 autocast twice as fast as sdpa, in float32 as fast
+        options["attn_implementation"] = "eager"
+    dtype = entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype)
+    model, info = fetch(
+        kind, entry, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+    )
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise DataError(f"{entry.model_name_or_path}: lacks {len(missing)} weights of its class, such as {missing[0]}")
+    return model
 
 
 def fetch(kind: Any, entry: Weights, **options: Any) -> Any:

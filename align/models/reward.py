@@ -17,7 +17,7 @@ from ..errors import ConfigError, DataError
 from .chain import check_folder, read_base
 from .denormals import flushed
 from .entry import Weights
-from .load import fetch, load_tokenizer, zero_dropouts
+from .load import fetch, fetch_weights, load_tokenizer, zero_dropouts
 
 BATCH_TOKENS = 8192
 """Tokens of a batch, padding included."""
@@ -122,23 +122,6 @@ def _load(entry: Weights) -> Any:
             raise DataError(f"{folder}: an adapter: merge it into its base first")
     config = fetch(AutoConfig, entry)
     zero_dropouts(config)
-    options: dict[str, Any] = {}
-    if entry.attn_implementation != "auto":
-        options["attn_implementation"] = entry.attn_implementation
-    elif not torch.cuda.is_available():
-        options["attn_implementation"] = "eager"
-    dtype = entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype)
-    model, info = fetch(
-        AutoModelForSequenceClassification,
-        entry,
-        config=config,
-        dtype=dtype,
-        use_safetensors=True,
-        output_loading_info=True,
-        **options,
-    )
-    if info["missing_keys"]:
-        # a head that is missing would be drawn at random, and its scores with it
-        missing = sorted(info["missing_keys"])
-        raise DataError(f"{entry.model_name_or_path}: lacks {len(missing)} weights of its class, such as {missing[0]}")
+    # a head that is missing is refused: it would be drawn at random, and its scores with it
+    model = fetch_weights(AutoModelForSequenceClassification, entry, config)
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

@@ -311,3 +311,15 @@ def test_a_server_that_takes_no_questions_stops_the_run_at_once(status: str, tmp
     assert f"answers {status}" in str(found)
     assert "mend `base_url`" in str(found)
     assert sum(server.attempts.values()) == 1
+
+
+def test_a_fault_of_ours_is_raised_and_not_taken_for_the_servers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("align.generate.client.body", lambda entry, request: 1 / 0)
+    with FaultyServer() as server, pytest.raises(ZeroDivisionError):
+        ask(EndpointGenerator(entry(server), tmp_path), chats(3))
+    monkeypatch.undo()
+    monkeypatch.setattr("openai.AsyncOpenAI.post", lambda *_, **__: 1 / 0)
+    with FaultyServer() as server, pytest.raises(ZeroDivisionError):
+        ask(EndpointGenerator(entry(server), tmp_path), chats(3))
