@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ write(folder / "out.jsonl", answer(generator, requests, folder / "journal.jsonl"
 def child(options: dict[str, Any], folder: Path, count: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", CHILD, json.dumps(options), str(folder), str(count)]
     environment = os.environ | {"A_KEY": SECRET}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    # a job in the background of a shell, as a test run may be, is born deaf to Ctrl-C
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=hears)
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
