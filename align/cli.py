@@ -10,9 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .errors import AlignError
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+    from .recipe.cards import Card
 
 MISTAKE, INTERRUPTED = 2, 130
 REPORT_SECONDS = 60.0
@@ -96,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
     plan = verbs.add_parser("plan", help="what would run, and why")
     _recipe(plan)
     plan.add_argument("--run", metavar="NAME", help="name of the run below runs/")
+    plan.add_argument("--card", metavar="SIZE", help="plan memory for a GPU: 24GiB, or h100; by default this machine's")
+    plan.add_argument("--tokens-per-second", type=_count, metavar="N", help="measured speed of training, for the time")
     plan.set_defaults(command=_plan)
     check = verbs.add_parser("check", help="verify a recipe; run nothing")
     _recipe(check)
@@ -188,19 +194,35 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from .recipe import Recipe
+    from .recipe import Recipe, cards
     from .recipe.estimate import estimate
     from .recipe.plan import plan
     from .recipe.workspace import Workspace
     from .show import show_estimates, show_plan
 
     recipe = Recipe.load(arguments.recipe, arguments.overrides)
+    card = cards.card(arguments.card) if arguments.card else cards.detected()
     workspace = Workspace(Path("runs").resolve(), arguments.run or recipe.name)
-    steps = plan(recipe, workspace)
-    took = {step.stage.name: workspace.last(step.stage.name) for step in steps}
-    show_plan(steps, {name: manifest.data["seconds"] for name, manifest in took.items() if manifest})
-    show_estimates(estimate(recipe, steps), recipe.models)
+    try:
+        steps = plan(recipe, workspace)
+        took = {step.stage.name: workspace.last(step.stage.name) for step in steps}
+        show_plan(steps, {name: manifest.data["seconds"] for name, manifest in took.items() if manifest})
+        show_estimates(estimate(recipe, steps), recipe.models)
+    finally:
+        # sizes are known also where the hub does not answer
+        _show_needs(recipe, card, arguments.tokens_per_second)
     return 0
+
+
+def _show_needs(recipe: "Recipe", card: "Card | None", tokens_per_second: int | None) -> None:
+    from .recipe import devices
+    from .show import show_memory, show_sampling
+
+    found, left = devices.needs(recipe, gpu=card is not None)
+    show_memory(found, card, tokens_per_second)
+    for line in left:
+        print(line)
+    show_sampling(devices.sampling(recipe))
 
 
 def _check(arguments: argparse.Namespace) -> int:

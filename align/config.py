@@ -204,7 +204,7 @@ def _plain(node: Any, place: Place, lines: dict[Place, int]) -> Any:
     """Plain dicts, lists and scalars; `lines` is filled on the way."""
     if isinstance(node, CommentedMap):
         for key in node:
-            lines[(*place, key)] = node.lc.key(key)[0] + 1
+            lines[(*place, key)] = _line(node, key)
         return {key: _plain(value, (*place, key), lines) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
         for index in range(len(node)):
@@ -214,6 +214,13 @@ def _plain(node: Any, place: Place, lines: dict[Place, int]) -> Any:
         if isinstance(node, exact):
             return exact(node)
     return node
+
+
+def _line(node: CommentedMap, key: str) -> int:
+    """Where a mapping's key is written: in itself, or in what `<<:` merges into it."""
+    if key in (node.lc.data or ()):
+        return int(node.lc.key(key)[0]) + 1
+    return next(_line(base, key) for base in node.merge if key in base)
 
 
 def _override(data: dict[str, Any], text: str) -> Place:

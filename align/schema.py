@@ -295,10 +295,18 @@ class MultitaskRow(Record):
     """An xP3 row."""
 
     inputs: str
+    """What the model continues; no loss on it."""
     targets: str
+    """What it learns to say, after one space."""
     task: str = ""
+    """Name of the data set and its subset."""
     language: str = ""
+    """Code of the data's language."""
     template: str = ""
+    """Name of the template that made it."""
+    pack: int | None = None
+    """Number of the packed row that holds it: rows of one number stand together, numbers go up from 0. None: it stands
+    alone."""
 
 
 class Rejected(Record):

@@ -84,3 +84,11 @@ def test_a_recipe_extends_another_and_every_line_is_named_by_its_own_file(tmp_pa
         build(tmp_path, "extends: base.yaml\n")
     with pytest.raises(ConfigError, match=r"none.yaml cannot be read"):
         build(tmp_path, "extends: none.yaml\n")
+
+
+def test_what_is_merged_into_a_section_is_named_by_the_line_where_it_stands(tmp_path):
+    text = "inner: &one\n  name: a\nitems:\n  - <<: *one\n  - {<<: *one, name: b}\n"
+    assert [item.name for item in build(tmp_path, text).items] == ["a", "b"]
+    document = load(tmp_path / "r.yaml")
+    assert document.where(("items", 0, "name")).endswith("r.yaml:2: items.0.name")
+    assert document.where(("items", 1, "name")).endswith("r.yaml:5: items.1.name")

@@ -30,6 +30,7 @@ ORDER = [
     "loss",
     "train",
     "score",
+    "export",
     "recipe",
     "stages",
     "report",
@@ -38,15 +39,33 @@ ORDER = [
     "cli",
     "__main__",
 ]
-TORCH_ONLY = ("text/encode.py", "text/collate.py", "models/", "generate/hf.py", "loss/", "train/", "score/choice.py")
+TORCH_ONLY = (
+    "text/encode.py",
+    "text/collate.py",
+    "text/token_shards.py",
+    "models/",
+    "generate/hf.py",
+    "loss/",
+    "train/",
+    "score/choice.py",
+    "export/",
+)
 TORCH_FREE_BELOW = (
+    "export/__init__.py",
+    "export/card.py",
+    "export/formats.py",
+    "export/gptq.py",
+    "export/hub.py",
+    "export/lineage.py",
     "models/__init__.py",
     "models/entry.py",
     "models/family.py",
     "models/chain.py",
     "models/lora.py",
+    "models/trained_on.py",
     "train/__init__.py",
     "train/arguments.py",
+    "train/card.py",
     "train/checkpoints.py",
     "train/settings.py",
 )

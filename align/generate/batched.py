@@ -1,17 +1,20 @@
 """What generators with weights share: requests become ids and batches, a batch is the unit of resume.
 
-Text is completed as it stands; messages go through the tokenizer's chat template. Runs no model: `hf` and `vllm` do.
+Text is completed as it stands; messages go through the tokenizer's chat template. Runs no model: `hf`, `vllm` and
+`ctranslate2` do.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
 from ..errors import ConfigError, DataError
+from ..models.chain import is_converted
 from ..models.entry import Weights
 from ..schema import Prompt
 from .request import Batches, Reply, Request
@@ -113,7 +116,7 @@ class Batched(ABC):
 
 
 def load(entry: Weights, batch_size: int) -> Batched:
-    """The generator of weights, by the entry's engine; under a launcher on this process's own GPU.
+    """The generator of weights, by the entry's engine or its folder; under a launcher on this process's own GPU.
 
     Raises:
         DataError, BackendError: the weights cannot be loaded, or a library is missing.
@@ -122,6 +125,10 @@ def load(entry: Weights, batch_size: int) -> Batched:
         from .vllm import VllmGenerator
 
         return VllmGenerator(entry, batch_size)
+    if is_converted(Path(entry.model_name_or_path)):
+        from .ctranslate2 import Ctranslate2Generator
+
+        return Ctranslate2Generator(entry, batch_size)
     from .hf import load_hf
 
     return load_hf(entry, batch_size)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..models.entry import Endpoint
 from .budget import Budget
 from .dispatch import Dispatch, Job
@@ -51,12 +51,14 @@ class EndpointGenerator:
         """Replies as they come, those on disk first. A request that is there several times is asked once.
 
         Raises:
-            ConfigError: the entry is wrong: an address, a key, a model.
+            ConfigError: the entry is wrong: an address, a key, a model; or a least length is asked of a server that is
+                not said to know one.
             BackendError: a limit is reached, too many requests fail, or no address answers; answers are kept.
             DataError: answers cannot be kept.
         """
         wanted: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
+            self._check_least(request)
             if index not in done:
                 wanted.setdefault(reply_key(self.entry, request), []).append(index)
         if wanted:
@@ -65,6 +67,15 @@ class EndpointGenerator:
                 yield from call.replies()
             finally:
                 call.end()
+
+    def _check_least(self, request: Request) -> None:
+        """OpenAI's protocol has no least length; vLLM's servers take `min_tokens`."""
+        least = request.sampling.min_new_tokens
+        if least and self.entry.extra_body.get("min_tokens") != least:
+            raise ConfigError(
+                f"{self.name}: min_new_tokens {least}: a server need not know it: if this one takes vLLM's min_tokens, "
+                f"write `extra_body: {{min_tokens: {least}}}` in its entry"
+            )
 
     def counts(self) -> dict[str, object]:
         """What all calls came to, as plain data."""

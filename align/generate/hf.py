@@ -60,6 +60,7 @@ class HfGenerator(Batched):
                 input_ids=input_ids.to(device),
                 attention_mask=mask.to(device),
                 max_new_tokens=sampling.max_new_tokens,
+                min_new_tokens=sampling.min_new_tokens or None,
                 do_sample=False,
                 use_cache=True,
                 logits_processor=LogitsProcessorList(_samplers(requests, width, device)),
@@ -69,7 +70,8 @@ class HfGenerator(Batched):
         return [self._reply(row, len(ids), sampling) for ids, row in zip(prompts, rows, strict=True)]
 
     def _stoppers(self, sampling: Sampling, width: int) -> list[StoppingCriteria]:
-        return [StopStrings(sampling.stop, self.encoder.decode, width)] if sampling.stop else []
+        least = sampling.min_new_tokens
+        return [StopStrings(sampling.stop, self.encoder.decode, width, least)] if sampling.stop else []
 
     def _reply(self, row: list[int], prompt_tokens: int, sampling: Sampling) -> Reply:
         """The text of one generated row, without what ended it."""
@@ -77,7 +79,7 @@ class HfGenerator(Batched):
         finish: Finish = "length" if end is None else "stop"
         ids = row[:end]
         text = self.encoder.decode(ids)
-        cuts = [place for stop in sampling.stop if (place := text.find(stop)) >= 0]
+        cuts = stop_places(text, sampling.stop, len(self.encoder.decode(ids[: sampling.min_new_tokens])))
         if cuts:
             text, finish = text[: min(cuts)], "stop"
             # rows that a stop string ended are padded while the others go on
@@ -121,18 +123,27 @@ def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
 
 
 class StopStrings(StoppingCriteria):
-    """Ends a row once its text has a stop string. The text is cut afterwards."""
+    """Ends a row once its text has a stop string after `least` tokens. The text is cut afterwards."""
 
-    def __init__(self, stops: Sequence[str], decode: Callable[[list[int]], str], width: int) -> None:
-        self.stops, self.decode, self.width = stops, decode, width
+    def __init__(self, stops: Sequence[str], decode: Callable[[list[int]], str], width: int, least: int = 0) -> None:
+        self.stops, self.decode, self.width, self.least = stops, decode, width, least
         # a token has at least one byte, so this many last tokens hold any stop string that the newest one completes
         self.reach = max(len(stop.encode()) for stop in stops) + 1
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
         """Which rows are done, `[B]`."""
-        tails = input_ids[:, max(self.width, input_ids.shape[1] - self.reach) :].tolist()
-        texts = [self.decode(tail) for tail in tails]
-        return torch.tensor([any(stop in text for stop in self.stops) for text in texts], device=input_ids.device)
+        begin = max(self.width, input_ids.shape[1] - self.reach)
+        # of the tail, what may not end the row yet
+        early = max(0, self.width + self.least - begin)
+        tails = input_ids[:, begin:].tolist()
+        done = [bool(stop_places(self.decode(ids), self.stops, len(self.decode(ids[:early])))) for ids in tails]
+        return torch.tensor(done, device=input_ids.device)
+
+
+def stop_places(text: str, stops: Sequence[str], start: int) -> list[int]:
+    """Where each stop string first stands, if it ends after the first `start` characters, as vLLM counts them."""
+    found = (text.find(stop, max(0, start - len(stop) + 1)) for stop in stops)
+    return [place for place in found if place >= 0]
 
 
 def uniforms(request: Request) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from collections.abc import Generator as Generated
-from typing import Protocol
+from typing import Any, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..schema import Finish, Prompt, Record, content_id
 
@@ -18,8 +18,24 @@ class Sampling(Record):
     """Nucleus probability mass."""
     max_new_tokens: int = Field(default=512, gt=0)
     """Longest reply, in tokens."""
+    min_new_tokens: int = Field(default=0, ge=0)
+    """Before so many tokens neither the end of text nor a stop string ends a reply."""
     stop: list[str] = Field(default_factory=list)
     """Strings that end a reply; they are not part of it."""
+
+    @model_validator(mode="after")
+    def _bounds_fit(self) -> Self:
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens: {self.min_new_tokens} is over max_new_tokens {self.max_new_tokens}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _dumped(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Left out where there is no least length: ids and cached replies hash what is dumped."""
+        found: dict[str, Any] = dump(self)
+        if not self.min_new_tokens:
+            found.pop("min_new_tokens", None)
+        return found
 
 
 class Request(Record):

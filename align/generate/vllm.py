@@ -71,6 +71,7 @@ class VllmGenerator(Batched):
             temperature=how.temperature,
             top_p=how.top_p,
             max_tokens=how.max_new_tokens,
+            min_tokens=how.min_new_tokens,
             stop=how.stop or None,
             # a greedy request draws nothing; -1 would mean no seed
             seed=request.seed % 2**63 if how.temperature > 0 else None,
@@ -93,8 +94,10 @@ def check_entry(entry: Weights) -> None:
         ConfigError: with the key.
     """
     name = entry.model_name_or_path
-    if entry.load_in_4bit:
-        raise ConfigError(f"{name}: load_in_4bit: not with `engine: vllm`, which quantises otherwise: use engine: hf")
+    if entry.is_quantised:
+        raise ConfigError(
+            f"{name}: load_in_4bit and load_in_8bit: not with `engine: vllm`, which quantises otherwise: use engine: hf"
+        )
     if entry.attn_implementation != "auto":
         raise ConfigError(f"{name}: attn_implementation: vLLM chooses its own: leave it out, or use engine: hf")
 

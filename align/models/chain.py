@@ -7,15 +7,18 @@ link by link, and every link is checked against the hash it had. Loads nothing.
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..io import explain, sha256_file, write_json
 from ..schema import Record, content_id
-from .entry import Dtype, Weights
+from .entry import Compute, Dtype, QuantType, Storage, Weights
 
 FILE = "base.json"
+CONVERTED = "source.json"
+"""In a folder that was converted for CTranslate2: the configuration of the weights that it was made from."""
 STAGE_MARKER = "stage.json"
 """Beside a `model/` folder, or a `checkpoints/` one, that a stage left; such folders move with their `runs/`."""
 
@@ -38,9 +41,27 @@ class Base(Record):
     dtype: Dtype
     """Type of the frozen weights."""
     load_in_4bit: bool
-    """Whether they were quantised."""
+    """Whether they were quantised to 4 bits for this adapter; if not, those below them may say so themselves."""
     weights: str | None
     """Digest of a folder's weights; None for a hub id."""
+    load_in_8bit: bool = False
+    """Likewise, to 8 bits."""
+    bnb_4bit_quant_type: QuantType = "nf4"
+    """As in `Weights`, and so the next three."""
+    bnb_4bit_use_double_quant: bool = False
+    bnb_4bit_compute_dtype: Compute | None = None
+    bnb_4bit_quant_storage: Storage = "uint8"
+
+
+BITS = ("load_in_4bit", "load_in_8bit")
+FOUR = ("bnb_4bit_quant_type", "bnb_4bit_use_double_quant", "bnb_4bit_compute_dtype", "bnb_4bit_quant_storage")
+SAME = ("load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant")
+"""What an entry above cannot ask for otherwise than the adapter was trained."""
+
+
+def is_converted(folder: Path) -> bool:
+    """Whether a folder holds weights that an export converted for CTranslate2, which generates and nothing else."""
+    return (folder / CONVERTED).is_file() and (folder / "model.bin").is_file()
 
 
 def check_folder(folder: Path) -> None:
@@ -49,7 +70,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         DataError: it lacks something, or holds an adapter without its `base.json`.
     """
-    if read_base(folder) is None:
+    if read_base(folder) is None and not is_converted(folder):
         for pattern, what in NEEDED.items():
             if not any(folder.glob(pattern)):
                 raise DataError(f"{folder}: no {pattern}: a model's folder needs {what}")
@@ -82,6 +103,7 @@ def base_entry(folder: Path, base: Base, above: Weights) -> Weights:
 
     Raises:
         DataError: its folder is gone, or holds other weights than the adapter was trained on.
+        ConfigError: the entry above asks for another quantisation than the adapter was trained on.
     """
     name = base.model_name_or_path
     if base.weights is not None:
@@ -95,10 +117,38 @@ def base_entry(folder: Path, base: Base, above: Weights) -> Weights:
         model_name_or_path=name,
         revision=base.revision,
         dtype=base.dtype,
-        load_in_4bit=base.load_in_4bit,
+        **_bits(folder, base, above),
         attn_implementation=above.attn_implementation,
         trust_remote_code=above.trust_remote_code,
     )
+
+
+def root(entry: Weights) -> Weights:
+    """The whole weights at the foot of an entry's chain, with how they are quantised.
+
+    Raises:
+        DataError, ConfigError: as `base_entry`.
+    """
+    folder = Path(entry.model_name_or_path)
+    base = read_base(folder) if entry.is_local else None
+    return entry if base is None else root(base_entry(folder, base, entry))
+
+
+def _bits(folder: Path, base: Base, above: Weights) -> dict[str, Any]:
+    """How the base is quantised: as for the adapter; where it was not, as the entry above asks."""
+    below = {name: getattr(base, name) for name in (*BITS, *FOUR)}
+    if not above.is_quantised:
+        return below if base.load_in_4bit else {name: below[name] for name in BITS}
+    asked = {name: getattr(above, name) for name in (*BITS, *FOUR)}
+    if not (base.load_in_4bit or base.load_in_8bit):
+        return asked
+    for name in SAME:
+        if asked[name] != below[name] and (above.load_in_4bit or not name.startswith("bnb")):
+            raise ConfigError(
+                f"{folder}: {name}: {asked[name]}, but the adapter was trained on {below[name]}: write the same, or "
+                "leave the quantisation out of the entry"
+            )
+    return asked | {"bnb_4bit_compute_dtype": asked["bnb_4bit_compute_dtype"] or below["bnb_4bit_compute_dtype"]}
 
 
 def write_base(folder: Path, entry: Weights, commit: str | None) -> Base:
@@ -119,8 +169,8 @@ def write_base(folder: Path, entry: Weights, commit: str | None) -> Base:
         model_name_or_path=name,
         revision=commit or entry.revision,
         dtype=entry.dtype,
-        load_in_4bit=entry.load_in_4bit,
         weights=digest,
+        **{name: getattr(entry, name) for name in (*BITS, *FOUR)},
     )
     write_json(folder / FILE, base.model_dump())
     return base

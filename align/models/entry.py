@@ -11,6 +11,9 @@ from ..text.template import CHAT_TEMPLATES
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 Engine = Literal["hf", "vllm"]
+QuantType = Literal["nf4", "fp4"]
+Compute = Literal["float32", "bfloat16", "float16"]
+Storage = Literal["uint8", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 
 
@@ -28,7 +31,17 @@ class Weights(Entry):
     dtype: Dtype = "float32"
     """Type of the frozen weights; trainable ones are float32."""
     load_in_4bit: bool = False
-    """Quantise the frozen weights to nf4 (bitsandbytes)."""
+    """Quantise the frozen weights to 4 bits (bitsandbytes); trained only with `lora`."""
+    load_in_8bit: bool = False
+    """Quantise them to 8 bits; trained only with `lora`."""
+    bnb_4bit_quant_type: QuantType = "nf4"
+    """The sixteen values of 4 bits."""
+    bnb_4bit_use_double_quant: bool = True
+    """Quantise the scales of the blocks too, as QLoRA does: 0.4 bits a weight less (transformers' default: false)."""
+    bnb_4bit_compute_dtype: Compute | None = None
+    """Type in which 4-bit layers multiply; None: float32 where `dtype` is, else bfloat16."""
+    bnb_4bit_quant_storage: Storage = "uint8"
+    """Type that 4-bit weights are kept as; changes no result. FSDP shards them only in the type of `dtype`."""
     attn_implementation: Attention = "auto"
     """How attention is computed, by transformers' names. `auto`: our fused one for BLOOM, of which transformers knows
     only `eager`; for other classes what is fastest here. Changes results by rounding only."""
@@ -45,6 +58,25 @@ class Weights(Entry):
         if text is not None and "{" not in text and text not in CHAT_TEMPLATES:
             raise bad_key("chat_template", f"no template {text!r} and no Jinja text: {suggest(text, CHAT_TEMPLATES)}")
         return text
+
+    @model_validator(mode="after")
+    def _bits_fit(self) -> "Weights":
+        if self.load_in_4bit and self.load_in_8bit:
+            raise bad_key("load_in_8bit", "excludes load_in_4bit: write one of them")
+        for name, field in type(self).model_fields.items():
+            if name.startswith("bnb_4bit") and not self.load_in_4bit and getattr(self, name) != field.default:
+                raise bad_key(name, "means nothing without load_in_4bit: true")
+        return self
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether the entry itself asks for 4 or 8 bits."""
+        return self.load_in_4bit or self.load_in_8bit
+
+    @property
+    def compute_dtype(self) -> Compute:
+        """Type in which 4-bit layers multiply."""
+        return self.bnb_4bit_compute_dtype or ("float32" if self.dtype == "float32" else "bfloat16")
 
     @property
     def is_local(self) -> bool:

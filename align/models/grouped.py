@@ -67,6 +67,8 @@ def _attend(
         key, value = key[:, :, -(n + window - 1) :], value[:, :, -(n + window - 1) :]
     m = key.shape[2]
     square = n == m and (window is None or m <= window)
+    if not square and not _shares_under_mask(query.device):
+        key, value = _repeated(key, query.shape[1]), _repeated(value, query.shape[1])
     return F.scaled_dot_product_attention(
         query,
         key,
@@ -78,6 +80,16 @@ def _attend(
         scale=scaling,
         enable_gqa=key.shape[1] != query.shape[1],
     )
+
+
+def _shares_under_mask(device: torch.device) -> bool:
+    """Whether heads share keys in a kernel that takes a mask: on CUDA only in the one that keeps every score."""
+    return device.type != "cuda"
+
+
+def _repeated(shared: Tensor, heads: int) -> Tensor:
+    """(1, heads, m, D) of fewer key heads, each for the heads that share it."""
+    return shared.repeat_interleave(heads // shared.shape[1], dim=1) if shared.shape[1] != heads else shared
 
 
 def _visible(n: int, m: int, window: int | None, device: torch.device) -> Tensor:

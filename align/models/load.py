@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
-    BitsAndBytesConfig,
     BloomForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
@@ -23,33 +23,40 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ..errors import BackendError, ConfigError, DataError
+from ..errors import BackendError, ConfigError, DataError, suggest
 from ..text.template import CHAT_TEMPLATES
 from .bloom import fuse
-from .chain import base_entry, check_folder, read_base
+from .chain import base_entry, check_folder, is_converted, read_base, root
 from .denormals import flushed
 from .entry import Weights
+from .fold import melt, settle
+from .gptq import loading
+from .launcher import check_trainable, local_rank
 from .lora import Lora
+from .quantise import is_quantised, quantisation, steady
 
 # a bar for every load and save of a small file hides the run's own
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 Model = PreTrainedModel | PeftModel
 
+_CONTINUED = "_align_continued"
+
 
 @flushed()
 def load_model(entry: Weights) -> tuple[Model, PreTrainedTokenizerBase]:
     """A model for inference, on the GPU where there is one, and its tokenizer, which pads on the left.
 
-    Adapters below the last one are merged in memory, in order; the last one stays an adapter, so that logits are
+    Adapters below the last one are settled in memory, in order; the last one stays an adapter, so that logits are
     exactly those of the policy that was saved.
 
     Raises:
+        ConfigError: it is asked for in other bits than its adapter was trained on.
         DataError: the folder lacks something, or its chain of adapters is broken.
         BackendError: a hub id cannot be reached, or a library is missing.
     """
-    model = _chain(entry, merge_last=False, disable_dropout=True).eval()
-    if torch.cuda.is_available() and not entry.load_in_4bit:
+    model = _chain(entry, disable_dropout=True).eval()
+    if torch.cuda.is_available() and not is_quantised(model):
         model.to("cuda")
     tokenizer = load_tokenizer(entry)
     tokenizer.padding_side = "left"
@@ -60,30 +67,54 @@ def load_model(entry: Weights) -> tuple[Model, PreTrainedTokenizerBase]:
 def load_policy(
     entry: Weights, lora: Lora | None, *, disable_dropout: bool = True
 ) -> tuple[Model, PreTrainedTokenizerBase]:
-    """A model to train and its tokenizer: every weight, or new adapters on frozen weights.
+    """A model to train and its tokenizer: every weight, new adapters on frozen weights, or the entry's own adapter.
 
-    Adapters that the entry already has are merged into its weights first.
+    Adapters that the entry already has are merged into its weights, or stay beside them where merging would round
+    them; with `lora: {continue: true}` the last one is trained further. Every weight of a chain on quantised weights
+    is trained from what the quantised ones stand for.
 
     Raises:
-        ConfigError: options that exclude each other.
+        ConfigError: options that exclude each other, or that the launcher excludes.
         DataError, BackendError: as `load_model`.
     """
-    name = entry.model_name_or_path
-    if entry.dtype == "float16":
-        raise ConfigError(f"{name}: dtype float16 overflows in training: write bfloat16 or float32")
-    if entry.load_in_4bit and lora is None:
-        raise ConfigError(f"{name}: weights in 4 bits cannot be trained: add a `lora:` section")
     if lora and lora.lora_dropout and disable_dropout:
         raise ConfigError("lora_dropout: needs `disable_dropout: false`")
+    check_trainable(entry if lora is None else root(entry), adapters=lora is not None)
     if lora is None:
-        entry = entry.model_copy(update={"dtype": "float32"})
-    model = _chain(entry, merge_last=True, disable_dropout=disable_dropout)
-    # merging adapters leaves the weights below them frozen
-    model = model.requires_grad_(True) if lora is None else _with_adapters(model, lora)
+        # whole weights are read as they are in the file; those of a chain as its adapters were trained on
+        exact = entry.model_copy(update={"dtype": "float32"})
+        model: Model = whole(exact, disable_dropout=disable_dropout).requires_grad_(True)
+    elif lora.continues:
+        model = _continued(entry, lora, disable_dropout=disable_dropout)
+    else:
+        below = _chain(entry, disable_dropout=disable_dropout)
+        model = _with_adapters(settle(below) if isinstance(below, PeftModel) else below, lora)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return model.train(), load_tokenizer(entry)
+
+
+def whole(
+    entry: Weights, *, disable_dropout: bool = True, dtype: torch.dtype | None = torch.float32
+) -> PreTrainedModel:
+    """The entry's model with its adapters summed into whole weights, also where they stand on quantised ones.
+
+    Args:
+        entry: whole weights or a chain of adapters.
+        disable_dropout: build it without any dropout.
+        dtype: of the weights, rounded to once, after the sum; None: that of the frozen weights.
+
+    Raises:
+        DataError, BackendError: as `load_model`.
+    """
+    model = _chain(entry, disable_dropout=disable_dropout, keep=True)
+    return melt(settle(model, keep=True) if isinstance(model, PeftModel) else model, dtype)
+
+
+def continued(model: Model) -> Weights | None:
+    """The weights that a policy's adapter stands on, where it was trained before; None for any other policy."""
+    return getattr(model, _CONTINUED, None)
 
 
 def load_tokenizer(entry: Weights) -> PreTrainedTokenizerBase:
@@ -109,50 +140,85 @@ def zero_dropouts(config: PreTrainedConfig) -> None:
             setattr(config, name, 0.0)
 
 
-def _chain(entry: Weights, *, merge_last: bool, disable_dropout: bool) -> Model:
-    """The entry's weights, with the adapters on the way merged."""
+def _chain(entry: Weights, *, disable_dropout: bool, keep: bool = False) -> Model:
+    """The entry's weights, with the adapters below its last one settled."""
     folder = Path(entry.model_name_or_path)
     base = read_base(folder) if entry.is_local else None
     if base is None:
         return _whole(entry, disable_dropout=disable_dropout)
-    below = base_entry(folder, base, entry)
-    if merge_last and below.load_in_4bit:
-        raise BackendError(f"{folder}: an adapter cannot be merged into 4-bit weights exactly: merge it into its base")
-    model = _chain(below, merge_last=True, disable_dropout=disable_dropout)
-    adapted = PeftModel.from_pretrained(model, str(folder))
-    return adapted.merge_and_unload() if merge_last else adapted
+    model = _chain(base_entry(folder, base, entry), disable_dropout=disable_dropout, keep=keep)
+    below = settle(model, keep=keep) if isinstance(model, PeftModel) else model
+    return PeftModel.from_pretrained(below, str(folder))
 
 
 def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
     if entry.is_local:
         check_folder(Path(entry.model_name_or_path))
+    if is_converted(Path(entry.model_name_or_path)):
+        raise ConfigError(f"{entry.model_name_or_path}: is converted for CTranslate2, which only generates")
     config = fetch(AutoConfig, entry)
     if disable_dropout:
         zero_dropouts(config)
     options: dict[str, Any] = {}
-    if entry.load_in_4bit:
-        compute = torch.float32 if entry.dtype == "float32" else torch.bfloat16
-        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
-        )
-    model = fetch_weights(AutoModelForCausalLM, entry, config, **options)
+    if entry.is_quantised:
+        if found := getattr(config, "quantization_config", None):
+            method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", "")
+            raise ConfigError(
+                f"{entry.model_name_or_path}: its weights are quantised already ({method}): leave load_in_4bit and "
+                "load_in_8bit out"
+            )
+        options["quantization_config"] = quantisation(entry)
+        if torch.cuda.is_available():
+            # without it every process of a machine would load onto the first GPU
+            options["device_map"] = {"": local_rank()}
+    with loading(config):
+        model = fetch_weights(AutoModelForCausalLM, entry, config, **options)
+    steady(model)
     if isinstance(model, BloomForCausalLM) and entry.attn_implementation == "auto":
         fuse(model)
     return model  # type: ignore[no-any-return]
 
 
-def _with_adapters(model: Model, lora: Lora) -> PeftModel:
+def _with_adapters(model: PreTrainedModel, lora: Lora) -> PeftModel:
+    targets = lora.targets(model.config.model_type)
+    if not isinstance(targets, str):
+        _check_targets(model, targets)
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.lora_alpha,
         lora_dropout=lora.lora_dropout,
-        target_modules=lora.targets(model.config.model_type),
+        target_modules=targets,
         task_type="CAUSAL_LM",
     )
     try:
         return get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(f"lora.target_modules: {str(error).splitlines()[0]}") from None
+
+
+def _check_targets(model: PreTrainedModel, targets: list[str]) -> None:
+    """Refuse a name that no linear layer ends with; peft refuses only where all of them are such."""
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in layers):
+            known = {name.rpartition(".")[2] for name in layers}
+            raise ConfigError(f"lora.target_modules: no linear layer is called {target!r}: {suggest(target, known)}")
+
+
+def _continued(entry: Weights, lora: Lora, *, disable_dropout: bool) -> PeftModel:
+    folder = Path(entry.model_name_or_path)
+    base = read_base(folder) if entry.is_local else None
+    if base is None:
+        raise ConfigError(f"lora.continue: {folder} holds no adapter: leave `continue` out for a new one")
+    below = base_entry(folder, base, entry)
+    model = _chain(below, disable_dropout=disable_dropout)
+    config = PeftConfig.from_pretrained(str(folder))
+    config.lora_dropout, config.inference_mode = lora.lora_dropout, False
+    adapted = PeftModel.from_pretrained(
+        settle(model) if isinstance(model, PeftModel) else model, str(folder), is_trainable=True, config=config
+    )
+    setattr(adapted, _CONTINUED, below)
+    return adapted
 
 
 def fetch_weights(kind: Any, entry: Weights, config: Any, **options: Any) -> Any:

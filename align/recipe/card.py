@@ -13,7 +13,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from ..io import replacing, rows
+from ..mix.sources import benchmarks
 from ..models.entry import AnyEntry, Endpoint, Offline
+from ..models.trained_on import TrainedOn, write_trained_on
 from .closing import describe
 
 NAME = "README.md"
@@ -30,7 +32,7 @@ def write_card(
     models: Mapping[str, AnyEntry],
     sources: Sequence[Path],
 ) -> None:
-    """Write the card of a stage.
+    """Write the card of a stage, and `trained_on.json` where the problems are a benchmark's.
 
     Args:
         folder: the stage's, with its records.
@@ -41,6 +43,7 @@ def write_card(
     """
     files = {path.name: _count(path) for path in sorted(folder.glob("*.jsonl"))}
     origins = Counter(origin for path in sources for origin in _origins(path))
+    write_trained_on(folder, TrainedOn(benchmarks=benchmarks({source for source, _ in origins})))
     licences = sorted({licence for _, licence in origins}) or [UNKNOWN]
     largest = max(files.values(), default=0)
     head = {

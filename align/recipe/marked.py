@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from ..config import Place, Section
-from .stage import FILE, MODEL, MODELS, Marker
+from .stage import FILE, FOLDER, MODEL, MODELS, Marker
 
 Visit = Callable[[Marker, str, Place], str]
 
@@ -39,7 +39,7 @@ def _walk(value: Any, hint: Any, metadata: list[Any], place: Place, visit: Visit
         return replace(value, visit, place)
     if isinstance(value, str):
         for marker in (*metadata, *_arm_markers(hint)):
-            if marker in (FILE, MODEL, MODELS):
+            if marker in (FILE, FOLDER, MODEL, MODELS):
                 return visit(marker, value, place)
         return value
     arms = [hint] if not _is_union(hint) else list(get_args(hint))

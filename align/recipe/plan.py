@@ -1,5 +1,7 @@
 """Give every stage its content key, and say which are done, which must run and why. Runs nothing."""
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +11,20 @@ from ..config import Place, Section, expand
 from ..errors import BackendError, ConfigError, StageError
 from ..generate import Prompts
 from ..io import HUB, parse_hub
-from ..models.entry import AnyEntry, Endpoint, Offline
+from ..models.entry import AnyEntry, Endpoint, Offline, Weights
 from .loops import AT
 from .marked import is_reference, marked, references, replace
 from .recipe import Recipe, Stage
 from .serving import Server
-from .stage import ALL, FILE, MODEL, MODELS, UNKEYED, Marker
+from .stage import ALL, FILE, FOLDER, MODEL, MODELS, UNKEYED, Marker, Without
 from .workspace import Manifest, Workspace, digest
 
 COMMIT = 40
 """Length of a git commit id: such a revision is pinned."""
+
+
+class HubError(StageError):
+    """The hub, or its cache here, does not tell which commit a revision is."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,11 @@ def plan(recipe: Recipe, workspace: Workspace) -> list[Step]:
     """
     steps: list[Step] = []
     for stage in recipe.stages:
-        steps.append(plan_step(recipe, workspace, stage, {step.stage.name: step.manifest for step in steps}))
+        done = {step.stage.name: step.manifest for step in steps}
+        try:
+            steps.append(plan_step(recipe, workspace, stage, done))
+        except HubError as error:
+            steps.append(Step(stage, None, None, None, str(error), keyed(stage.config), {}))
     return steps
 
 
@@ -70,7 +80,7 @@ def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[
         found = _digest(recipe, workspace, marker, value, done)
         inputs[".".join(map(str, place))] = found
         # a model's name is written into records, so that another name gives other bytes
-        return found if marker is FILE else f"{value}: {found}"
+        return found if marker in (FILE, FOLDER) else f"{value}: {found}"
 
     version = stage.module.VERSION
     key = digest(
@@ -93,11 +103,16 @@ def plan_step(recipe: Recipe, workspace: Workspace, stage: Stage, done: Mapping[
 
 def keyed(section: Section) -> dict[str, Any]:
     """The config's values that change results, as plain data."""
-    return {
+    found = {
         field.alias or name: _plain(getattr(section, name))
         for name, field in type(section).model_fields.items()
         if UNKEYED not in field.metadata
     }
+    for name, field in type(section).model_fields.items():
+        for marker in field.metadata:
+            if isinstance(marker, Without):
+                found[name] = {key: value for key, value in found[name].items() if key not in marker.keys}
+    return found
 
 
 def server_of(recipe: Recipe, stage: Stage) -> Server | None:
@@ -120,7 +135,9 @@ def resolve(recipe: Recipe, config: Section, done: Mapping[str, Manifest | None]
             assert manifest is not None
             return str(manifest.folder / file)
         address = recipe.benchmarks.get(value, value)
-        return value if marker is not FILE else address if address.startswith(HUB) else str(recipe.path(address))
+        if marker not in (FILE, FOLDER):
+            return value
+        return address if address.startswith(HUB) else str(recipe.path(address))
 
     return replace(config, visit)
 
@@ -194,7 +211,7 @@ def _digest(
         if found is None:
             raise StageError(f"{value}: stage {name} left no {file!r} in {manifest.folder}")
         return found
-    if marker is not FILE:
+    if marker not in (FILE, FOLDER):
         return _model_digest(recipe, workspace, recipe.models[value])
     address = recipe.benchmarks.get(value, value)
     if address.startswith(HUB):
@@ -219,19 +236,53 @@ def _model_digest(recipe: Recipe, workspace: Workspace, entry: AnyEntry) -> str:
     return digest(["weights", name, _commit("model", name, entry.revision), how])
 
 
+@functools.cache
 def _commit(kind: str, name: str, revision: str | None) -> str:
     """The commit that a hub revision means now."""
     if revision and len(revision) == COMMIT:
         return revision
     cure = "give its commit id as the revision, or a local folder"
     try:
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi, constants
     except ImportError:
-        raise StageError(f"{name}: resolving a hub revision needs `pip install 'align-rrtf[train]'`: {cure}") from None
+        raise HubError(f"{name}: resolving a hub revision needs `pip install 'align-rrtf[train]'`: {cure}") from None
+    if constants.HF_HUB_OFFLINE:
+        return _cached_commit(kind, name, revision or "main")
     try:
         return str(HfApi().repo_info(name, repo_type=kind, revision=revision).sha)
     except Exception as error:  # the hub client raises a dozen unrelated types for one cause: not reachable
-        raise StageError(f"{name}: the hub did not answer ({type(error).__name__}): {cure}") from None
+        raise HubError(f"{name}: the hub did not answer ({type(error).__name__}): {cure}") from None
+
+
+def _cached_commit(kind: str, name: str, revision: str) -> str:
+    """The commit that a revision meant when it was fetched into the local cache."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"{kind}s--{name.replace('/', '--')}"
+    try:
+        commit = (folder / "refs" / revision).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        commit = ""
+    if not commit or not (folder / "snapshots" / commit).is_dir():
+        what = f"hf download {name}" + (" --repo-type dataset" if kind == "dataset" else "")
+        pinned = f" --revision {revision}" if revision != "main" else ""
+        raise HubError(f"{name}: HF_HUB_OFFLINE is set and {folder} has no {revision}: run `{what}{pinned}` online")
+    return commit
+
+
+def revisions(recipe: Recipe) -> dict[str, str]:
+    """Hub models of a recipe → the commit that is used; without those that nothing is known of yet."""
+    found = {}
+    for entry in recipe.models.values():
+        if isinstance(entry, Weights) and not recipe.path_is_local(name := expand(entry.model_name_or_path)):
+            with contextlib.suppress(HubError):
+                found[name] = _commit("model", name, entry.revision)
+    return found
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """`rounds 3 → 4` for every value in which two configs differ."""
+    return list(_changes(old, new))
 
 
 def _why(

@@ -14,19 +14,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .. import stages
-from ..config import Document, Place, Section, expand, load, unset_variables, validate
+from ..config import Document, Place, Section, bad_key, expand, load, unset_variables, validate
 from ..errors import ConfigError, DataError, suggest
 from ..generate import Prompts
 from ..io import HUB, parse_hub, rows
 from ..models.chain import check_folder
 from ..models.entry import KINDS, OPERATIONS, AnyEntry, Endpoint, Offline, Weights, entry_class
+from ..train.arguments import moved
 from .loop_check import check_body, check_loop
 from .loops import Loop, Repeat
 from .marked import is_reference, marked
-from .stage import ALL, FILE, MODEL, MODELS, Marker
+from .stage import ALL, FILE, FOLDER, MODEL, MODELS, Marker
 
 LOOKED_AT = 100
 """Rows at the beginning of a file that are looked at for columns."""
@@ -47,6 +48,14 @@ class TopLevel(Section):
     """The stages, in order."""
     repeat: Repeat | None = None
     """Stages that are gone through several times, each time from the last model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_others(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key not in cls.model_fields and (told := moved(str(key))):
+                raise bad_key(str(key), told)
+        return data
 
 
 @dataclass(frozen=True)
@@ -225,6 +234,9 @@ def _check_value(recipe: Recipe, marker: Marker, value: str, place: Place) -> No
             cure = f"did you mean {stages[0]!r}?" if stages else suggest(value, recipe.models)
             raise ConfigError(f"{where}: no model {value!r} under models: {cure}")
         _check_entry(recipe, value, where)
+    elif marker is FOLDER:
+        if not unset_variables(value) and not os.path.isdir(recipe.path(value)):
+            raise ConfigError(f"{where}: no folder {value!r} below {recipe.folder} or the repository's root")
     else:
         _check_file(recipe, recipe.benchmarks.get(value, value), where)
 

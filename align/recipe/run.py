@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -21,10 +22,12 @@ from ..generate.ranks import Follower, Ranks
 from ..models.entry import AnyEntry, Offline, Weights
 from ..schema import SCHEMA_VERSION
 from . import launch
+from .begun import begin
 from .card import write_card
 from .closing import say_cached, say_done, say_left_out
 from .marked import is_reference, marked, references
-from .plan import Step, plan_step, prompts, resolve, server_of
+from .peers import Log, kept, together
+from .plan import Step, plan_step, prompts, resolve, revisions, server_of
 from .recipe import Recipe, Stage
 from .serving import Serving
 from .stage import Context, Counts
@@ -42,6 +45,8 @@ VERSIONED = (
     "accelerate",
     "datasets",
     "bitsandbytes",
+    "ctranslate2",
+    "gptqmodel",
     "numpy",
     "pydantic",
     "openai",
@@ -168,6 +173,8 @@ class _Run:
         _set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STOPPED).unlink(missing_ok=True)
+        if not launch.is_spawned() and (left := begin(folder, step)):
+            print(f"align: {left}", file=sys.stderr, flush=True)
         self.leader.announce(stage.name, "run", folder)
         self._tell()
         try:
@@ -222,7 +229,7 @@ class _Run:
         options = stage.config.launch.model_dump(exclude_none=True)  # type: ignore[attr-defined]
         if "config_file" in options:
             options["config_file"] = str(recipe.path(options["config_file"]))
-        launch.spawn(recipe.document.path, recipe.overrides, stage.name, self.workspace.name, options)
+        launch.spawn(recipe.document.path, recipe.overrides, stage.name, self.workspace.name, options, folder)
         launch.forget(self.workspace)
         manifest = self.workspace.done(folder, key)
         if manifest is None:
@@ -250,6 +257,15 @@ def call(
     """Call the stage's `run` with every reference resolved; `leader` has other ranks that may help."""
     if stage.trains:
         launch.refuse_many_gpus(stage.name)
+        launch.check_size(stage.name, stage.config.launch and stage.config.launch.num_processes)  # type: ignore[attr-defined]
+        with together(folder, quiet=launch.is_spawned()):
+            return _call(recipe, stage, folder, done, leader)
+    return _call(recipe, stage, folder, done, leader)
+
+
+def _call(
+    recipe: Recipe, stage: Stage, folder: Path, done: Mapping[str, Manifest | None], leader: launch.Leader | None
+) -> Counts:
     config = resolve(recipe, stage.config, done)
     labels = {
         resolved: written[1:].partition("/")[0]
@@ -315,16 +331,20 @@ def local_models(recipe: Recipe) -> dict[str, AnyEntry]:
 def _follow(recipe: Recipe, workspace: Workspace) -> None:
     """Ranks above 0: run the training stages that rank 0 announces, and generate their shares in others."""
     stages = {stage.name: stage for stage in recipe.stages}
-    follower = Follower(launch.rank())
-    for entry in launch.follow(workspace):
-        stage = stages[entry["stage"]]
-        if entry["action"] == "generate":
-            follower.work(Path(entry["folder"]))
-            continue
-        follower.leave()
-        if entry["action"] == "run" and stage.trains:
-            done = {name: workspace.last(name) for name in stages}
-            call(recipe, recipe.loop.settled(stage, done) if recipe.loop else stage, Path(entry["folder"]), done)
+    follower, log = Follower(launch.rank()), Log(launch.rank())
+    with kept(log, quiet=launch.is_spawned()):
+        for entry in launch.follow(workspace):
+            stage = stages[entry["stage"]]
+            if entry["action"] == "generate":
+                follower.work(Path(entry["folder"]))
+                continue
+            follower.leave()
+            if entry["action"] == "run":
+                log.turn_to(Path(entry["folder"]))
+                if stage.trains:
+                    done = {name: workspace.last(name) for name in stages}
+                    settled = recipe.loop.settled(stage, done) if recipe.loop else stage
+                    call(recipe, settled, Path(entry["folder"]), done)
 
 
 def _set_aside(folder: Path) -> None:
@@ -340,6 +360,7 @@ def _facts(recipe: Recipe, workspace: Workspace, done: Mapping[str, Manifest | N
     path, loop = os.path.relpath(recipe.document.path), recipe.loop
     order = [stage.name for stage in recipe.stages if not (loop and loop.ended_before(stage, done))]
     facts = {"recipe": path, "run": workspace.name, "seed": recipe.seed, "overrides": recipe.overrides, "order": order}
+    facts |= {"revisions": found} if (found := revisions(recipe)) else {}
     return facts | ({"repeat": loop.facts(done)} if loop else {})
 
 

@@ -33,7 +33,8 @@ def recipe_schema() -> dict[str, Any]:
     }
     top["properties"]["stages"] = {"type": "object", "description": stages["description"]}
     # an extension names only what it changes, so that its stages are not whole: `align check` sees them merged
-    whole = {"if": {"required": ["extends"]}, "else": {"properties": {"stages": stages}}}
+    top["required"] = [name for name in top.get("required", []) if name != "stages"]
+    whole = {"if": {"required": ["extends"]}, "else": {"properties": {"stages": stages}, "required": ["stages"]}}
     return {"$schema": DIALECT, "title": "align recipe", **top, **whole, "$defs": definitions}
 
 

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -168,8 +168,9 @@ class Serving:
     def _whole(self, entry: Weights) -> str:
         """A folder or hub id of whole weights: adapters are merged into a hidden folder of the run."""
         folder = Path(entry.model_name_or_path)
-        if entry.revision or entry.load_in_4bit or entry.chat_template:
-            key = "revision" if entry.revision else "load_in_4bit" if entry.load_in_4bit else "chat_template"
+        if entry.revision or entry.is_quantised or entry.chat_template:
+            bits = "load_in_8bit" if entry.load_in_8bit else "load_in_4bit"
+            key = "revision" if entry.revision else bits if entry.is_quantised else "chat_template"
             raise ConfigError(f"{folder}: {key}: a server is not told of it: leave it out, or leave out repeat.server")
         if not entry.is_local:
             return entry.model_name_or_path
@@ -177,8 +178,6 @@ class Serving:
         if base is None:
             # by a name of ours: some servers take what follows an @ in a path for a revision
             self._place.symlink_to(folder.resolve())
-        elif base.load_in_4bit:
-            raise ConfigError(f"{folder}: an adapter on 4-bit weights is not merged: leave out repeat.server")
         else:
             _merge(entry, self._place)
         return str(self._place)
@@ -192,12 +191,9 @@ class Serving:
 
 
 def _merge(entry: Weights, folder: Path) -> None:
-    from ..models.load import load_model
+    from ..models.merge import merge
 
-    model: Any
-    model, tokenizer = load_model(entry)
-    model.merge_and_unload().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    merge(entry, folder)
 
 
 def _models(address: str) -> list[str] | None:

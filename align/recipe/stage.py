@@ -25,10 +25,13 @@ class Marker:
     name: str
 
 
-FILE, MODEL, MODELS, UNKEYED = Marker("file"), Marker("model"), Marker("models"), Marker("unkeyed")
+FILE, FOLDER, MODEL, MODELS = Marker("file"), Marker("folder"), Marker("model"), Marker("models")
+UNKEYED = Marker("unkeyed")
 
 File = Annotated[str, FILE]
 """A path, `$stage/file`, the name of a benchmark, or `hf://datasets/…`. Its content is in the key."""
+Folder = Annotated[str, FOLDER]
+"""A path of a folder. The names and contents of all its files are in the key."""
 Model = Annotated[str, MODEL]
 """The name of an entry under `models:`, or `$stage/model`."""
 PromptFiles = dict[str, File]
@@ -38,6 +41,13 @@ Models = Annotated[str, MODELS]
 ALL = "/*"
 """How such a value ends."""
 # Annotated[T, UNKEYED] marks a value that does not change results: workers, micro-batches, logging.
+
+
+@dataclass(frozen=True)
+class Without:
+    """Marks a mapping of which some keys do not change results."""
+
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)

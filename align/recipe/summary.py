@@ -40,14 +40,20 @@ def summary(folder: Path) -> dict[str, Any]:
         score = folder / name / "score.json"
         if manifest is not None and score.is_file():
             measured = json.loads(score.read_text(encoding="utf-8"))
-            found["models"] |= measured["models"]
-            found["paired"] |= measured["paired"]
+            for kind in ("models", "paired"):
+                for key, value in measured[kind].items():
+                    found[kind][key] = _joined(found[kind].get(key, {}), value)
             found["scores"][name] = {
-                "problems": manifest.data["config"]["problems"],
+                "problems": manifest.data["config"].get("problems"),
                 "models": measured["models"],
                 "paired": measured["paired"],
             }
     return found
+
+
+def _joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What two stages say under one name: figures of tasks stand beside pass@k, of one kind the last stage's count."""
+    return {**before, **now} if ("tasks" in before) != ("tasks" in now) else now
 
 
 def prune(folder: Path, *, dry_run: bool) -> list[tuple[Path, int]]:

@@ -76,6 +76,22 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What one evaluate stage measured on tasks; figures are percent, intervals 95 %."""
+
+    stage: str
+    tasks: dict[str, dict[str, Any]]
+    """Task → what its figure is of."""
+    models: dict[str, dict[str, list[float]]]
+    """Model → task → [value, low, high]; the first model is what the others are compared with."""
+    paired: dict[str, dict[str, dict[str, float]]]
+    """Model → task → difference to the first model."""
+    details: dict[str, dict[str, Any]]
+    """Model → task → the tables behind the figure."""
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
 class Report:
     """All that the page shows."""
 
@@ -87,6 +103,7 @@ class Report:
     """`finished`, `running`, `stopped`, `failed` or `unfinished`."""
     stages: list[StageReport]
     scores: list[Score]
+    evaluations: list[Evaluation]
     versions: dict[str, list[str]]
     """Library → its versions, several where stages were run with different ones."""
     commits: list[str]
@@ -143,14 +160,15 @@ def collect(folder: Path) -> Report:
         state="running" if held else begun or ("finished" if finished else "unfinished"),
         stages=stages,
         scores=[_score(folder, facts, manifest) for manifest in done if is_scored(manifest)],
+        evaluations=[_evaluation(manifest) for manifest in done if is_scored(manifest, "evaluate")],
         versions=_versions(done),
         commits=sorted({manifest.data["commit"] for manifest in done if manifest.data["commit"]}),
     )
 
 
-def is_scored(manifest: Manifest) -> bool:
-    """Whether the stage is a score, with all its files."""
-    return bool(manifest.data["kind"] == "score") and manifest.intact
+def is_scored(manifest: Manifest, kind: str = "score") -> bool:
+    """Whether the stage is a score, or of another kind that scores, with all its files."""
+    return bool(manifest.data["kind"] == kind) and manifest.intact
 
 
 def is_held(folder: Path) -> bool:
@@ -270,6 +288,19 @@ def _score(folder: Path, facts: dict[str, Any], manifest: Manifest) -> Score:
         unscored=len(unscored),
         solved=found,
         prompts=prompts(folder, facts, manifest, found.shown),
+    )
+
+
+def _evaluation(manifest: Manifest) -> Evaluation:
+    measured = json.loads((manifest.folder / "score.json").read_text(encoding="utf-8"))
+    first, *others = measured["models"]
+    return Evaluation(
+        stage=manifest.data["name"],
+        tasks=measured["tasks"],
+        models={name: model["tasks"] for name, model in measured["models"].items()},
+        paired={name: measured["paired"][f"{name}-{first}"]["tasks"] for name in others},
+        details=measured["details"],
+        warnings=measured.get("warnings", []),
     )
 
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..io import replacing
 from . import charts
 from .charts import Axis, Series
-from .collect import Point, Report, Score, StageReport, collect
+from .collect import Evaluation, Point, Report, Score, StageReport, collect
 
 PAGE = "report.html"
 PRODUCT = ("kept", "groups", "trained_on", "responses", "problems")
@@ -23,12 +23,16 @@ PRODUCT = ("kept", "groups", "trained_on", "responses", "problems")
 OUTCOMES = ("passed", "wrong_answer", "timeout", "runtime_error", "compile_error")
 LINES, COLUMNS = 100, 500
 """What is shown of a program."""
+ANSWERS = ("exact_match", "exact", "number", "chrf", "bleu", "rouge_l", "wrong_script")
+"""How the names of metrics of answers end."""
 PANELS: dict[str, Callable[[str], bool]] = {
     "Loss and its parts": lambda name: name == "loss" or name.startswith("loss/"),
     "Rewards and their margin": lambda name: name.startswith("rewards/") and not name.endswith("/accuracies"),
     "Log-probabilities": lambda name: name.startswith("logps/"),
     "Share of pairs in order": lambda name: name.endswith("/accuracies"),
     "Gradient norm": lambda name: name == "grad_norm",
+    "Held-out loss": lambda name: name.startswith("eval_") and name.endswith("loss"),
+    "Answers to held-out rows": lambda name: name.startswith("eval_") and name.endswith(ANSWERS),
 }
 """Title of a training panel → the metrics in it."""
 
@@ -55,7 +59,8 @@ def render(report: Report, now: datetime) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    helpers = (axes, along_training, outcomes, outcome_parts, most_changed, panels, program, number, words)
+    of_scores = (axes, along_training, outcomes, outcome_parts, most_changed)
+    helpers = (*of_scores, by_language, panels, program, number, task_axes, words)
     environment.globals |= {"charts": charts, **{helper.__name__: helper for helper in helpers}}
     flows = [flow(stage) for stage in report.stages if stage.state != "not run"]
     longest = max((entry.kept + sum(entry.dropped.values()) for entry in flows), default=0)
@@ -109,6 +114,30 @@ def axes(score: Score) -> dict[str, Axis]:
         "passed": Axis(0, 100, (0, 20, 40, 60, 80, 100)),
         "paired": Axis.over([0.0, *(pair[end] for pair in pairs for end in ("low", "high"))]),
     }
+
+
+def task_axes(evaluation: Evaluation) -> dict[str, Axis]:
+    """The axes of an evaluation's charts: figures, and differences to the first model."""
+    pairs = [pair for tasks in evaluation.paired.values() for pair in tasks.values()]
+    return {
+        "figure": Axis(0, 100, (0, 20, 40, 60, 80, 100)),
+        "paired": Axis.over([0.0, *(pair[end] for pair in pairs for end in ("low", "high"))]),
+    }
+
+
+def by_language(evaluation: Evaluation) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Task → language → best and median prompt of each model, for tasks with several languages."""
+    found = {}
+    for task, about in evaluation.tasks.items():
+        # `accuracy (sum)` is the table of that normalisation, a metric the table of its own name
+        table = about["figure"].removeprefix("accuracy (").removesuffix(")")
+        name = "accuracy" if table != about["figure"] else table
+        of = [tasks[task][table]["languages"] for tasks in evaluation.details.values()]
+        if len(of[0]) > 1:
+            found[task] = {
+                code: [(model[code]["best"][name], model[code]["median"][name]) for model in of] for code in of[0]
+            }
+    return found
 
 
 def outcomes(score: Score) -> list[str]:

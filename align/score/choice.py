@@ -5,7 +5,7 @@ the model once for all its options where the model can be served packed rows, el
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -62,13 +62,29 @@ class Chooser:
         Raises:
             DataError: an option without tokens, a row longer than the model's positions, a model that gives no number.
         """
-        groups = [self._group(row) for row in rows]
-        found: dict[int, list[float]] = {}
-        with progress("choices", len(rows)) as bar, flushed(), torch.inference_mode():
-            for batch in _batches(groups, self.max_tokens, self.policy.layout):
-                found |= zip(batch, self._logprobs([groups[place] for place in batch]), strict=True)
+        found: dict[int, Chosen] = {}
+        with progress("choices", len(rows)) as bar:
+            for batch in self.batches(rows):
+                found |= batch
                 bar.advance(len(batch))
-        return [_chosen(row, groups[place], found[place]) for place, row in enumerate(rows)]
+        return [found[place] for place in range(len(rows))]
+
+    def batches(self, rows: Sequence[Choice], done: Collection[int] = ()) -> Iterator[dict[int, Chosen]]:
+        """What the model says of the rows, by their places, a batch at a time.
+
+        Batches are planned from all rows, so that a call that goes on after another gives the same: a batch of which
+        everything is `done` is skipped.
+
+        Raises:
+            DataError: as `choose`.
+        """
+        groups = [self._group(row) for row in rows]
+        for batch in _batches(groups, self.max_tokens, self.policy.layout):
+            if not all(place in done for place in batch):
+                with flushed(), torch.inference_mode():
+                    found = self._logprobs([groups[place] for place in batch])
+                told = zip(batch, found, strict=True)
+                yield {place: _chosen(rows[place], groups[place], logprobs) for place, logprobs in told}
 
     def _group(self, row: Choice) -> Group:
         # something must predict an option's first token
@@ -114,13 +130,4 @@ def _chosen(row: Choice, group: Group, logprobs: list[float]) -> Chosen:
         raise DataError(
             f"{row.task}: the model gives no number for example {row.id} ({logprobs}): its weights overflow"
         )
-    return Chosen(
-        id=row.id,
-        task=row.task,
-        language=row.language,
-        template=row.template,
-        answer=row.answer,
-        logprobs=logprobs,
-        tokens=[len(ids) for ids in group.responses],
-        characters=[len(option.strip()) for option in row.options],
-    )
+    return Chosen.of(row, logprobs, [len(ids) for ids in group.responses])

@@ -8,20 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal, Self, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ..errors import DataError
 from ..schema import Record
-from .passk import HIGH, LOW
+from .grid import Grid
 
 Normalisation = Literal["sum", "token", "character"]
 """What an option is chosen by: its log-probability, or that for each of its tokens or characters."""
-
-RESAMPLES, RESAMPLES_AT_ONCE = 2000, 50
-Matrix = NDArray[np.float64]
-Draws = NDArray[np.uint16]
 
 
 class Choice(Record):
@@ -43,6 +37,11 @@ class Choice(Record):
     """Final text of each, with the space that parts it from the prompt."""
     answer: int
     """Place of the right option."""
+
+    @property
+    def target(self) -> str:
+        """The right option."""
+        return self.options[self.answer]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -73,6 +72,20 @@ class Chosen(Record):
     """Of each option."""
     characters: list[int]
     """Of each option, without outer space."""
+
+    @classmethod
+    def of(cls, row: Choice, logprobs: list[float], tokens: list[int]) -> Self:
+        """What was found of a row."""
+        return cls(
+            id=row.id,
+            task=row.task,
+            language=row.language,
+            template=row.template,
+            answer=row.answer,
+            logprobs=logprobs,
+            tokens=tokens,
+            characters=[len(option.strip()) for option in row.options],
+        )
 
     def scores(self, by: Normalisation = "sum") -> list[float]:
         """Of each option; the best is chosen."""
@@ -109,7 +122,7 @@ def accuracies(rows: Sequence[Chosen], *, seed: int = 0) -> dict[str, Any]:
     tasks: dict[str, list[Chosen]] = defaultdict(list)
     for row in rows:
         tasks[row.task].append(row)
-    return {task: _task(task, of_task, seed) for task, of_task in sorted(tasks.items())}
+    return {task: table(grid(task, of_task, seed), of_task) for task, of_task in sorted(tasks.items())}
 
 
 def credits(rows: Sequence[Chosen], by: Normalisation = "sum") -> list[float]:
@@ -117,95 +130,22 @@ def credits(rows: Sequence[Chosen], by: Normalisation = "sum") -> list[float]:
     return [row.credit(by) for row in rows]
 
 
-def _task(task: str, rows: Sequence[Chosen], seed: int) -> dict[str, Any]:
-    place = {name: number for number, name in enumerate(sorted({row.id for row in rows}))}
-    columns = {key: number for number, key in enumerate(sorted({(row.language, row.template) for row in rows}))}
-    present = np.zeros((len(place), len(columns)))
-    for row in rows:
-        cell = place[row.id], columns[row.language, row.template]
-        if present[cell]:
-            raise DataError(
-                f"{task}: example {row.id} stands twice under {row.template} in {row.language}: give ids once"
-            )
-        present[cell] = 1
-    _same_examples(task, columns, present)
-    draws = _draws(len(place), seed)
+def grid(task: str, rows: Sequence[Chosen], seed: int = 0) -> Grid:
+    """Where the rows of one task stand; their credits are its values.
+
+    Raises:
+        DataError: an example twice under one prompt, or prompts that were not given the same examples.
+    """
+    return Grid(task, [(row.id, row.language, row.template) for row in rows], seed)
+
+
+def table(places: Grid, rows: Sequence[Chosen]) -> dict[str, Any]:
+    """What `accuracies` says of one task, on its grid."""
+    chance = sum(1 / len(row.logprobs) for row in rows) / len(rows)
     found: dict[str, Any] = {
         "rows": len(rows),
-        "examples": len(place),
-        "chance": _percent(float(np.mean([1 / len(row.logprobs) for row in rows]))),
+        "examples": places.examples,
+        "chance": round(100 * chance, 3),
         "ties": sum(len(row.best()) > 1 for row in rows),
     }
-    for by in get_args(Normalisation):
-        credit = np.zeros_like(present)
-        for row in rows:
-            credit[place[row.id], columns[row.language, row.template]] = row.credit(by)
-        found[by] = _table(list(columns), credit, present, draws)
-    return found
-
-
-def _same_examples(task: str, columns: dict[tuple[str, str], int], present: Matrix) -> None:
-    """The best of several prompts means something only if all were asked the same."""
-    first: dict[str, str] = {}
-    for (language, template), column in columns.items():
-        other = first.setdefault(language, template)
-        difference = int(np.abs(present[:, column] - present[:, columns[language, other]]).sum())
-        if difference:
-            raise DataError(
-                f"{task}: {template} and {other} differ by {difference} examples in {language}: "
-                "give every prompt the same ones"
-            )
-
-
-def _table(columns: list[tuple[str, str]], credit: Matrix, present: Matrix, draws: Draws) -> dict[str, Any]:
-    value = credit.sum(0) / present.sum(0)
-    drawn = np.concatenate(
-        [
-            _accuracy(draws[start : start + RESAMPLES_AT_ONCE], credit, present, value)
-            for start in range(0, len(draws), RESAMPLES_AT_ONCE)
-        ]
-    )
-    languages: dict[str, list[int]] = defaultdict(list)
-    for column, (language, _) in enumerate(columns):
-        languages[language].append(column)
-    best = [of[int(np.argmax(value[of]))] for of in languages.values()]
-    medians = np.stack([np.median(drawn[:, of], 1) for of in languages.values()], 1)
-    median = np.array([np.median(value[of]) for of in languages.values()])
-    tables = {}
-    for number, (language, of) in enumerate(languages.items()):
-        tables[language] = {
-            "best": _interval(float(value[best[number]]), drawn[:, best[number]]),
-            "template": columns[best[number]][1],
-            "median": _interval(float(median[number]), medians[:, number]),
-            "templates": {columns[column][1]: _interval(float(value[column]), drawn[:, column]) for column in of},
-        }
-    return {
-        "best": _interval(float(value[best].mean()), drawn[:, best].mean(1)),
-        "median": _interval(float(median.mean()), medians.mean(1)),
-        "languages": tables,
-    }
-
-
-def _draws(count: int, seed: int) -> Draws:
-    """(resamples, examples): how often each example is drawn."""
-    generator = np.random.default_rng(seed)
-    draws = np.empty((RESAMPLES, count), np.uint16)
-    for number in range(RESAMPLES):
-        draws[number] = np.bincount(generator.integers(count, size=count), minlength=count)
-    return draws
-
-
-def _accuracy(draws: Draws, credit: Matrix, present: Matrix, value: Matrix) -> Matrix:
-    """(resamples, columns); a column of which nothing was drawn keeps its value."""
-    wide = draws.astype(np.float64)
-    total = wide @ present
-    return np.where(total > 0, (wide @ credit) / np.maximum(total, 1), value)
-
-
-def _interval(value: float, drawn: Matrix) -> dict[str, float]:
-    low, high = np.percentile(drawn, [LOW, HIGH])
-    return {"accuracy": _percent(value), "low": _percent(float(low)), "high": _percent(float(high))}
-
-
-def _percent(value: float) -> float:
-    return round(100 * value, 3)
+    return found | {by: places.table(credits(rows, by)) for by in get_args(Normalisation)}

@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
+import numpy as np
 from pydantic import Field
 
 from ..errors import BackendError, ConfigError, DataError, suggest
 from ..schema import Record
 from ..text.similarity import normalise, words
-from .languages import UNSPACED, in_script, language_code
+from .languages import UNSPACED, base_code, in_script
 from .passk import Interval, mean_interval
 
-Metric = Literal["exact", "number", "rouge_l", "bleu", "chrf", "length", "script"]
+Metric = Literal["exact_match", "exact", "number", "rouge_l", "bleu", "chrf", "length", "script"]
+RowMetric = Literal["exact_match", "exact", "number", "rouge_l", "chrf"]
+"""What one row has, too."""
 
 BOOTSTRAPS = 1000
 """Resamples of sacrebleu."""
@@ -46,12 +49,13 @@ class Generation(Record):
 def generation_metrics(rows: Sequence[Generation], names: Sequence[Metric]) -> dict[str, Any]:
     """`{task: {language: {rows, empty, metric: …}}}`.
 
-    `exact`, `number`, `rouge_l`, `bleu`, `chrf`: {value, low, high}, the last two with sacrebleu's `signature`.
+    `exact_match`, `exact`, `number`, `rouge_l`, `bleu`, `chrf`: {value, low, high}, `bleu` and `chrf` with sacrebleu's
+    `signature`. `exact_match` is `number` where the references are numbers, as MGSM has it, and else `exact`.
     `length`: {mean, median} characters of outputs and `reference`, the mean of references. `script`: the share of
     outputs in another script than their language's, {wrong, low, high, judged}; without letters none is judged.
 
     Raises:
-        ConfigError: an unknown metric or language.
+        ConfigError: an unknown metric, or for `script` an unknown language.
         DataError: no rows.
         BackendError: sacrebleu is needed and not installed.
     """
@@ -129,10 +133,21 @@ def _measure(name: Metric, rows: Sequence[Generation], language: str) -> dict[st
         return _script(rows, language)
     if name == "bleu" or name == "chrf":
         return _sacrebleu(name, rows, language)
-    return _percent("value", mean_interval([_row(name, row) for row in rows]))
+    return _percent("value", mean_interval([row_metric(name, row) for row in rows]))
 
 
-def _row(name: Literal["exact", "number", "rouge_l"], row: Generation) -> float:
+def row_metric(name: RowMetric, row: Generation) -> float:
+    """A metric of one row, in [0, 1]; `chrf` is the sentence's, of which a set's is no mean.
+
+    Raises:
+        BackendError: sacrebleu is needed and not installed.
+    """
+    if name == "chrf":
+        chrf = _sacrebleu_metrics(name)[1]()
+        return float(chrf.sentence_score(row.output, row.references).score) / 100
+    if name == "exact_match":
+        numbers = all(_NUMBER.fullmatch(reference.strip()) for reference in row.references)
+        name = "number" if numbers else "exact"
     if name == "exact":
         return float(is_exact(row.output, row.references))
     if name == "number":
@@ -148,14 +163,13 @@ def _script(rows: Sequence[Generation], language: str) -> dict[str, Any]:
 
 
 def _sacrebleu(name: Literal["bleu", "chrf"], rows: Sequence[Generation], language: str) -> dict[str, Any]:
-    try:
-        from sacrebleu.metrics.bleu import BLEU
-        from sacrebleu.metrics.chrf import CHRF
-    except ImportError as error:
-        raise BackendError(f"{name}: sacrebleu is not here ({error}): pip install sacrebleu") from None
+    bleu, chrf = _sacrebleu_metrics(name)
     # zh has words of single characters; the tokenizers of ja and th are not installed with sacrebleu
-    tokenize = {"zh": "zh", "ja": "char", "th": "char", "my": "char"}.get(language_code(language), "13a")
-    metric = BLEU(tokenize=tokenize) if name == "bleu" else CHRF()
+    tokenize = {"zh": "zh", "ja": "char", "th": "char", "my": "char"}.get(base_code(language), "13a")
+    metric = bleu(tokenize=tokenize) if name == "bleu" else chrf()
+    compute = metric._compute_score_from_stats
+    # resamples without a match score a float among numpy's, whose mean it cannot take
+    metric._compute_score_from_stats = lambda stats: compute(np.asarray(stats).tolist())
     most = max(len(row.references) for row in rows)
     # it takes None for a reference that a row lacks, though its types do not say so
     references: Any = [
@@ -177,16 +191,25 @@ def _sacrebleu(name: Literal["bleu", "chrf"], rows: Sequence[Generation], langua
     }
 
 
+def _sacrebleu_metrics(name: str) -> tuple[Any, Any]:
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+    except ImportError as error:
+        raise BackendError(f"{name}: sacrebleu is not here ({error}): pip install sacrebleu") from None
+    return BLEU, CHRF
+
+
 def _units(text: str, language: str) -> list[str]:
     found = words(text)
-    return list("".join(found)) if language_code(language) in UNSPACED else found
+    return list("".join(found)) if base_code(language) in UNSPACED else found
 
 
 def _decimal(text: str, language: str) -> Decimal:
     """A number as it was matched: what parts thousands goes, what begins decimals becomes a point."""
     number = re.sub(r"['’٬\u00a0\u202f\u2009]", "", text.replace("−", "-")).replace("٫", ".")
     marks = re.findall(r"[.,]", number)
-    own = "." if language_code(language) in POINT_GROUPS else ","
+    own = "." if base_code(language) in POINT_GROUPS else ","
     if len(set(marks)) == 2 and marks.count(marks[-1]) == 1:
         # the last of two kinds begins the decimals
         number = number.replace(marks[0], "")

@@ -50,11 +50,16 @@ def language_code(name: str) -> str:
     Raises:
         ConfigError: a language whose script is not known here.
     """
-    code = name.replace("_", "-").split("-")[0].lower()
-    code = ALIASES.get(code, code)
+    code = base_code(name)
     if code not in SCRIPTS:
         raise ConfigError(f"{name}: no language whose script is known: {suggest(code, SCRIPTS)}")
     return code
+
+
+def base_code(name: str) -> str:
+    """The same of any language, known here or not."""
+    code = name.replace("_", "-").split("-")[0].lower()
+    return ALIASES.get(code, code)
 
 
 def in_script(text: str, language: str) -> bool | None:

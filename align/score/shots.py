@@ -3,16 +3,19 @@
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeVar
 
 from ..errors import ConfigError, DataError
 from .classify import Choice
+from .question import Question
 
 SEPARATOR = "\n\n"
+Row = TypeVar("Row", Choice, Question)
 
 
 def with_shots(
-    rows: Sequence[Choice], pool: Sequence[Choice], shots: int, seed: int, separator: str = SEPARATOR
-) -> list[Choice]:
+    rows: Sequence[Row], pool: Sequence[Row], shots: int, seed: int, separator: str = SEPARATOR
+) -> list[Row]:
     """Each row with solved examples of its own task, language and template before its prompt.
 
     The draw hangs on the seed and the row's id alone, so a row gets the same examples under every template, and
@@ -34,14 +37,14 @@ def with_shots(
     if not shots:
         return list(rows)
     _check_splits(rows, pool)
-    known: dict[tuple[str, str, str], list[Choice]] = defaultdict(list)
+    known: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for example in sorted(pool, key=lambda example: example.id):
         known[_place(example)].append(example)
     return [_with(row, known[_place(row)], shots, seed, separator) for row in rows]
 
 
-def _with(row: Choice, pool: Sequence[Choice], shots: int, seed: int, separator: str) -> Choice:
-    drawn: list[Choice] = []
+def _with(row: Row, pool: Sequence[Row], shots: int, seed: int, separator: str) -> Row:
+    drawn: list[Row] = []
     for number in random.Random(f"{seed}/{row.id}").sample(range(len(pool)), len(pool)):
         if len(drawn) == shots:
             break
@@ -52,11 +55,11 @@ def _with(row: Choice, pool: Sequence[Choice], shots: int, seed: int, separator:
             f"{row.task}, {row.language}, {row.template}: {shots} examples wanted, {len(drawn)} to draw from: "
             "ask for fewer, or give a larger pool"
         )
-    before = "".join(example.prompt + example.options[example.answer] + separator for example in drawn)
+    before = "".join(example.prompt + example.target + separator for example in drawn)
     return row.model_copy(update={"prompt": before + row.prompt})
 
 
-def _check_splits(rows: Sequence[Choice], pool: Sequence[Choice]) -> None:
+def _check_splits(rows: Sequence[Row], pool: Sequence[Row]) -> None:
     evaluated = {(row.task, row.split) for row in rows}
     for example in pool:
         if (example.task, example.split) in evaluated:
@@ -65,5 +68,5 @@ def _check_splits(rows: Sequence[Choice], pool: Sequence[Choice]) -> None:
             )
 
 
-def _place(row: Choice) -> tuple[str, str, str]:
+def _place(row: Choice | Question) -> tuple[str, str, str]:
     return row.task, row.language, row.template

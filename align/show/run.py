@@ -28,16 +28,24 @@ def show_run(found: Mapping[str, Any]) -> None:
 
 
 def show_scores(found: Mapping[str, Any]) -> None:
-    """One table a score stage: two of them may have scored the same names on different problems.
+    """One table a stage that scores: two of them may have scored the same names on different problems.
 
     pass@k of other k than 1 stands in a table of its own, so that both fit a terminal of 80 columns.
     """
     for stage, score in found["scores"].items():
         print()
+        if is_of_tasks(score):
+            _tasks(f"{stage}: tasks, percent", score["models"], score["paired"]).show()
+            continue
         _scores(f"{stage}: {score['problems']}", score["models"], score["paired"]).show()
         if more := [k for k in next(iter(score["models"].values()))["k"] if k != 1]:
             print()
             _several(f"{stage}: pass@k", score["models"], more).show()
+
+
+def is_of_tasks(score: Mapping[str, Any]) -> bool:
+    """Whether models were measured on tasks, and not by programs that pass."""
+    return any("tasks" in model for model in score["models"].values())
 
 
 def show_plan(steps: Iterable[Step], seconds: Mapping[str, float]) -> None:
@@ -88,6 +96,21 @@ def _scores(title: str, models: Mapping[str, Any], paired: Mapping[str, Any]) ->
             *difference[: len(minus)],
             str(score["problems"]),
         )
+    return table
+
+
+def _tasks(title: str, models: Mapping[str, Any], paired: Mapping[str, Any]) -> Table:
+    """A figure for each task and model in percent, and the paired difference to the first model. Intervals are 95 %."""
+    first = next(iter(models))
+    minus = [f"minus {first}", "95 %"] if len(models) > 1 else []
+    columns = ("task", "model", "figure", "95 %", *minus)
+    table = Table(columns, title, columns[2:])
+    for task in models[first]["tasks"]:
+        for name, model in models.items():
+            value, low, high = model["tasks"][task]
+            pair = paired.get(f"{name}-{first}", {}).get("tasks", {}).get(task)
+            difference = [f"{pair['delta']:+.1f}", f"[{pair['low']:+.1f}, {pair['high']:+.1f}]"] if pair else ["", ""]
+            table.add(task, name, f"{value:.1f}", f"[{low:.1f}, {high:.1f}]", *difference[: len(minus)])
     return table
 
 

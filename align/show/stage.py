@@ -11,10 +11,12 @@ from ..recipe.closing import closing, describe
 from ..recipe.workspace import MARKER, Manifest, Workspace
 from ..report.collect import is_begun, state_of
 from ..terminal import Table, console, is_plain
-from .record import FILES
+from .record import held_in
 from .records import print_fields
 from .run import show_scores
 
+SCORES = ("score", "evaluate")
+"""Kinds that measure models."""
 UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -46,11 +48,11 @@ def show_stage(folder: Path) -> None:
     known = ("kind", "seconds", "seed", "key", "commit")
     print_fields({"stage": data["name"], "state": _state(manifest), **{name: data[name] for name in known}})
     _show_counts(data)
-    if data["kind"] == "score" and (folder / "score.json").is_file():
+    if data["kind"] in SCORES and (folder / "score.json").is_file():
         measured = json.loads((folder / "score.json").read_text(encoding="utf-8"))
-        show_scores({"scores": {data["name"]: measured | {"problems": data["config"]["problems"]}}})
+        show_scores({"scores": {data["name"]: measured | {"problems": data["config"].get("problems")}}})
     print()
-    _show_files((name, entry["bytes"]) for name, entry in data["files"].items())
+    _show_files(((name, entry["bytes"]) for name, entry in data["files"].items()), data["kind"])
     print()
     print_fields({"config": data["config"], "versions": data["versions"]})
 
@@ -90,13 +92,13 @@ def _show_counts(data: dict[str, Any]) -> None:
         out.print(part)
 
 
-def _show_files(files: Iterable[tuple[str, int]]) -> None:
+def _show_files(files: Iterable[tuple[str, int]], kind: str = "") -> None:
     """One row a file, or a folder with all that is in it."""
     table = Table(("file", "size", "records"), numbers=("size",))
     for name, group in groupby(files, key=lambda file: file[0].partition("/")[0]):
         inside = list(group)
         many = f"{name}/ ({len(inside)} files)" if inside[0][0] != name else name
-        table.add(many, _size(sum(size for _, size in inside)), FILES.get(name, ""))
+        table.add(many, _size(sum(size for _, size in inside)), held_in(name, kind))
     table.show()
 
 

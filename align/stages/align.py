@@ -11,7 +11,7 @@ from ..train.options import Reference
 from ..train.settings import Dpo, Loss, check_name
 from . import sft
 
-VERSION = 3
+VERSION = 4
 TRAINS = True
 OUTPUTS = ("model", "metrics.jsonl", "reference.jsonl", "checkpoints")
 KINDS: dict[str, "type[RankedGroup | PreferencePair | UnpairedRow]"] = {
@@ -30,7 +30,8 @@ class Config(sft.Config):
     """Train on ranked responses."""
 
     data: File
-    """Ranked groups for rrtf, rrhf, listmle and lipo; pairs for dpo, simpo and orpo; rows with `label` for kto."""
+    """Ranked groups for rrtf, rrhf, listmle and lipo; pairs for dpo, simpo and orpo, final text or trl's messages,
+    which the model's chat template makes text; rows with `label` for kto."""
     loss: Loss
     """What is trained for. The reference of a loss that has one is `model`."""
     reference: Reference = "auto"
@@ -63,6 +64,8 @@ class Config(sft.Config):
             raise bad_key("reference", f"has no meaning for {self.loss.name}, which has none: remove it")
         if self.reference == "adapter_off" and self.lora is None:
             raise bad_key("reference", "adapter_off needs lora: without it every weight is trained: write file")
+        if self.reference == "adapter_off" and self.lora is not None and self.lora.continues:
+            raise bad_key("reference", "adapter_off is not where lora.continue began: write file, or leave it out")
         return self
 
     @model_validator(mode="after")

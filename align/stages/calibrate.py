@@ -15,11 +15,11 @@ from ..schema import Problem
 from ..score.samples import read_samples
 from ..testgen import Candidate, Runner
 from ..testgen.calibrate import calibrate, hidden, summary
-from ..testgen.sieve import PASSES
+from ..testgen.sieve import passes
 from ..testgen.synthesise import Solve
 from . import tests
 
-VERSION = 1
+VERSION = 2
 RUNS_PROGRAMS = True
 OUTPUTS = ("calibration.json",)
 PROMPTS = tests.PROMPTS
@@ -38,9 +38,14 @@ class Config(tests.Config):
     """What the texts of `tests` continue, such as `"assert "`."""
     samples: File | None = None
     """Programs that were sampled already, beside those of `candidates`: rows `{task_id, completion}` or `{task_id,
-    solution}`. They and tests without a `model` count as one model's: see `own_votes`."""
+    solution}`. They and tests without a `model` count as one model's: see `own_votes`. Each may stand in for a
+    teacher's."""
     voters: int | None = Field(default=None, gt=0)
     """Only a problem's first programs vote for cases, and the others are judged by them; by default all do both."""
+
+    def has_programs(self) -> bool:
+        """Whether there are any to run cases on."""
+        return bool(self.candidates or self.samples)
 
 
 def runs_programs(config: Config) -> bool:
@@ -55,13 +60,14 @@ def run(config: Config, context: Context) -> Counts:
     where = f"stages.{context.name}"
     if not problems:
         raise StageError(f"{where}: {config.problems} holds no problem with tests to compare with")
-    if not (config.models or config.tests or config.extract):
+    if not (config.models or config.tests or "extracted" in config.tiers):
         raise StageError(f"{where}: nobody writes tests: name models or tests")
     if not (config.candidates or config.samples):
         raise StageError(f"{where}: there are no programs to run tests on: name candidates or samples")
     written = all_written(config, context, problems)
     known = sampled(config.samples, every) if config.samples else {}
-    with progress(f"{context.name}: run cases", (len(PASSES) + 1) * len(problems)) as bar:
+    further = tests.further_of(config)
+    with progress(f"{context.name}: run cases", (len(passes(further)) + 1) * len(problems)) as bar:
         runner = Runner(
             workers=config.workers,
             isolation=config.isolation,
@@ -76,12 +82,13 @@ def run(config: Config, context: Context) -> Counts:
             solver(config, context, [known.get(problem.id, []) for problem in problems]),
             voters=config.voters,
             per_problem=config.per_problem,
-            extract=config.extract,
+            extract="extracted" in config.tiers,
             gate=config.gate,
             runner=runner,
             own_votes=config.own_votes,
+            further=further,
         )
-    told = summary(found, config.min_tests)
+    told = summary(found, config.min_tests, further)
     write_json(context.out / "calibration.json", told)
     print("\n".join(table(told)))
     reasons = {"few_tests": told["rejected"]} if told["rejected"] else {}

@@ -1,29 +1,33 @@
 """Measure models: sample answers to held-out problems, run their tests, report pass@k with intervals."""
 
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..config import Section, bad_key
-from ..errors import StageError
+from ..errors import StageError, suggest
 from ..execute import extract_code
 from ..generate.answer import answer
 from ..generate.ask import derive_seed
 from ..generate.request import Reply, Request, Sampling
-from ..io import read, rows, write, write_json
+from ..io import HUB, parse_hub, read, rows, write, write_json
+from ..mix.sources import benchmarks
 from ..models.chain import copy_model
+from ..models.trained_on import contaminated
 from ..progress import progress
 from ..rank import UnitTests
 from ..recipe.profile import Profile
 from ..recipe.stage import ALL, UNKEYED, Context, Counts, Demand, File, Models
 from ..schema import Problem, Response
 from ..score.compare import Answer, answer_of, compare
+from ..score.temperatures import best_per_k, key
 from ..text.template import TemplateName, prompt_text, render
 from ..train.checkpoints import PREFIX, step_of
 
-VERSION = 4
+VERSION = 5
 RUNS_PROGRAMS = True
 OUTPUTS = ("results.jsonl", "score.json", "model")
 NO_ANSWER = "no_answer"
@@ -45,14 +49,19 @@ class Config(Section):
     """Leave the model with the highest pass@1 in `model/`, of equals the first; never on a benchmark."""
     template: TemplateName | None = None
     """Template of the final prompt text; by default the one that the stages below name, or `plain`."""
+    prefix: dict[str, str] = {}
+    """Name of a model → text before all its prompts, such as `{bloom: "</s>"}`: a special token is one token."""
     n: int = Field(default=1, gt=0)
-    """Samples a problem."""
-    temperature: float = Field(default=0.0, ge=0)
-    """0 is greedy."""
+    """Samples a problem, at each temperature."""
+    temperature: float | list[float] = 0.0
+    """0 is greedy. Of several the best one is taken for each k and model, as Codex and BLOOMZ report pass@k, which
+    flatters; `score.json` has all. Samples are numbered through: the first `n` are the first one's."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus probability mass."""
     max_new_tokens: int = Field(default=512, gt=0)
     """Longest answer."""
+    min_new_tokens: int = Field(default=0, ge=0)
+    """Before so many tokens nothing ends an answer: models tuned on short targets stop early."""
     stop: list[str] = []
     """Strings that end an answer."""
     k: list[int] = Field(default=[1], min_length=1)
@@ -72,13 +81,37 @@ class Config(Section):
     profile: Profile | None = None
     """The interpreter of the programs, and what it has imported before they start."""
 
+    @field_validator("temperature")
+    @classmethod
+    def _temperatures_fit(cls, value: float | list[float]) -> float | list[float]:
+        given = value if isinstance(value, list) else [value]
+        if not given or min(given) < 0:
+            raise ValueError("expected one or more numbers ≥ 0")
+        if len(set(given)) < len(given):
+            raise ValueError("one temperature stands twice: its samples would be the same")
+        return value
+
     @model_validator(mode="after")
     def _k_fits(self) -> "Config":
         if max(self.k) > self.n:
             raise ValueError(f"k = {max(self.k)} needs n ≥ {max(self.k)} samples a problem, n is {self.n}")
-        if self.n > 1 and self.temperature == 0:
+        if self.n > 1 and 0 in self.temperatures:
             raise ValueError(f"n = {self.n} greedy samples are all the same: set a temperature, or n: 1")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise bad_key("min_new_tokens", f"is over max_new_tokens {self.max_new_tokens}: no answer could end")
         return self
+
+    @model_validator(mode="after")
+    def _prefixes_have_models(self) -> "Config":
+        for name in self.prefix:
+            if name not in self.models:
+                raise bad_key("prefix", f"no model {name!r}: {suggest(name, self.models)}")
+        return self
+
+    @property
+    def temperatures(self) -> list[float]:
+        """Those of the samples, in order."""
+        return self.temperature if isinstance(self.temperature, list) else [self.temperature]
 
     @model_validator(mode="after")
     def _choice_is_fair(self, info: ValidationInfo) -> "Config":
@@ -99,7 +132,7 @@ def outputs(config: Config) -> tuple[str, ...]:
 
 def demand(config: Config, rows: int) -> Demand:
     """What it asks at most."""
-    count = len(range(rows)[config.offset :][: config.limit]) * config.n
+    count = len(range(rows)[config.offset :][: config.limit]) * config.n * len(config.temperatures)
     named = Counter(config.models.values())
     return Demand({model: (times * count, config.max_new_tokens) for model, times in named.items()}, leaves=0)
 
@@ -114,17 +147,16 @@ def run(config: Config, context: Context) -> Counts:
         refuse_trained(config, context, problems)
     answers: dict[str, list[Answer]] = {}
     models, steps = spelt_out(config.models)
+    warnings = warn_of_contamination(config, context, models, problems)
     for name, model in models.items():
         answers[name] = judge(config, context, name, problems, sample(config, context, name, model, problems))
     write(context.out / "results.jsonl", (row for rows in answers.values() for row in rows))
-    score = compare(
-        {name: answered(found, max(config.k)) for name, found in answers.items()},
-        config.k,
-        n=config.n,
-        sampling=sampling(config),
-    )
+    score = measured(config, answers)
     score["steps"] = steps
     found: Counts = {"problems": len(problems)}
+    if warnings:
+        score["warnings"] = warnings
+        found["warnings"] = len(warnings)
     if lacking := sum(row.reason == NO_ANSWER for rows in answers.values() for row in rows):
         found["unanswered"] = lacking
     if config.keep_best:
@@ -132,7 +164,44 @@ def run(config: Config, context: Context) -> Counts:
         score["best"] = found["best"] = max(models, key=lambda name: score["models"][name]["pass@1"])
         copy_model(Path(models[score["best"]]), context.out / "model")
     write_json(context.out / "score.json", score)
-    return found | {name: measured["pass@1"] for name, measured in score["models"].items()}
+    return found | {name: summary["pass@1"] for name, summary in score["models"].items()}
+
+
+def measured(config: Config, answers: dict[str, list[Answer]]) -> dict[str, Any]:
+    """The figures of all models; of several temperatures each k's best."""
+    most = max(config.k)
+    if not isinstance(config.temperature, list):
+        own = {name: answered(rows, most) for name, rows in answers.items()}
+        return compare(own, config.k, n=config.n, sampling=sampling(config, config.temperature))
+    by_temperature = {
+        key(name, temperature): answered([row for row in rows if row.sample_index // config.n == place], most)
+        for name, rows in answers.items()
+        for place, temperature in enumerate(config.temperature)
+    }
+    compared = compare(by_temperature, config.k, n=config.n, sampling=sampling(config, config.temperature[0]))
+    return best_per_k(compared, list(answers), config.temperature)
+
+
+def warn_of_contamination(
+    config: Config, context: Context, models: dict[str, str], problems: list[Problem]
+) -> list[str]:
+    """A line, also on stderr, for each model that was trained on a benchmark which the problems are of."""
+    folder = Path(config.problems)
+    if config.problems.startswith(HUB):
+        names = {parse_hub(config.problems)[0]}
+    else:
+        # the folder's name says something of rows that do not tell where they come from
+        names = set() if all(problem.source for problem in problems) else {folder.parent.name}
+    names |= {folder.name.partition(".")[0]}
+    for problem in problems:
+        names |= {problem.source, problem.id, str((problem.meta or {}).get("task_id", ""))}
+    held = benchmarks(names)
+    # all steps of a training have one history
+    entries = {name.partition("@")[0]: model for name, model in models.items()} if held else {}
+    lines = contaminated({name: context.model(model) for name, model in entries.items()}, held, context.name)
+    for line in lines:
+        print(f"align: warning: {line}", file=sys.stderr)
+    return lines
 
 
 def spelt_out(models: dict[str, str]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
@@ -161,10 +230,10 @@ def asked_by(config: Config, context: Context) -> str:
     return config.template or next(iter(context.templates), "plain")
 
 
-def prompt(config: Config, problem: Problem) -> str:
-    """What a model is asked, once the template is decided."""
+def prompt(config: Config, problem: Problem, name: str = "") -> str:
+    """What the model of a name is asked, once the template is decided."""
     assert config.template is not None
-    return render(config.template, problem)
+    return config.prefix.get(name.partition("@")[0], "") + render(config.template, problem)
 
 
 def refuse_trained(config: Config, context: Context, problems: list[Problem]) -> None:
@@ -194,25 +263,27 @@ def refuse_trained(config: Config, context: Context, problems: list[Problem]) ->
         )
 
 
-def sampling(config: Config) -> Sampling:
+def sampling(config: Config, temperature: float) -> Sampling:
     """How answers are drawn."""
     return Sampling(
-        temperature=config.temperature,
+        temperature=temperature,
         top_p=config.top_p,
         max_new_tokens=config.max_new_tokens,
+        min_new_tokens=config.min_new_tokens,
         stop=config.stop,
     )
 
 
 def sample(config: Config, context: Context, name: str, model: str, problems: list[Problem]) -> list[Reply]:
-    """The answers, problem × sample."""
+    """The answers, temperature × problem × sample."""
     requests = [
         Request(
-            prompt=prompt(config, problem),
-            sampling=sampling(config),
+            prompt=prompt(config, problem, name),
+            sampling=sampling(config, temperature),
             seed=derive_seed("score", context.seed, index, problem.id),
             purpose="solve",
         )
+        for temperature in config.temperatures
         for problem in problems
         for index in range(config.n)
     ]
@@ -222,7 +293,12 @@ def sample(config: Config, context: Context, name: str, model: str, problems: li
 
 def judge(config: Config, context: Context, name: str, problems: list[Problem], replies: list[Reply]) -> list[Answer]:
     """Run every answer's program on its problem's tests; where the model gave none there is no verdict."""
-    asked = [(problem, index) for problem in problems for index in range(config.n)]
+    asked = [
+        (problem, first * config.n + index)
+        for first in range(len(config.temperatures))
+        for problem in problems
+        for index in range(config.n)
+    ]
     responses = [
         Response(
             problem_id=problem.id,

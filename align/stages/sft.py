@@ -1,24 +1,29 @@
 """Supervised fine-tuning: the likelihood of completions, of a chat's turns, or of many tasks' targets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ..config import Section, bad_key
-from ..errors import StageError
+from ..errors import ConfigError, StageError
+from ..generate.request import Sampling
 from ..io import read, rows
 from ..models.lora import Lora
-from ..recipe.stage import UNKEYED, Context, Counts, File, Model
-from ..schema import Dialogue, MultitaskRow, SftRow
-from ..train.arguments import EVALUATION, check_arguments
+from ..recipe.stage import UNKEYED, Context, Counts, File, Model, Without
+from ..schema import Dialogue, MultitaskRow, PreferencePair, SftRow
+from ..score.generation_metrics import Metric
+from ..score.while_training import GeneratedAnswers
+from ..train.arguments import EVALUATION, check_arguments, moved
 from ..train.options import Backend, Normaliser, Options
 
 if TYPE_CHECKING:
+    from ..models.entry import Weights
+    from ..text.token_store import TokenStore
     from ..train.data import Row
 
-VERSION = 3
+VERSION = 4
 TRAINS = True
 OUTPUTS = ("model", "metrics.jsonl", "checkpoints")
 
@@ -32,6 +37,37 @@ class Launch(Section):
     """Processes, over all machines."""
 
 
+class Generated(Section):
+    """What a model in training is asked at each evaluation, greedily."""
+
+    rows: int = Field(default=64, gt=0)
+    """Rows of each task of `eval_data`, chosen by the seed."""
+    max_new_tokens: int = Field(default=64, gt=0)
+    """Longest answer."""
+    min_new_tokens: int = Field(default=0, ge=0)
+    """Before so many tokens nothing ends an answer."""
+    metrics: list[Metric] = Field(default=["exact_match", "chrf", "length", "script"], min_length=1)
+    """Of the answers; a row without a language counts as English."""
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> "Generated":
+        if self.min_new_tokens > self.max_new_tokens:
+            raise bad_key("min_new_tokens", f"is over max_new_tokens {self.max_new_tokens}: no answer could end")
+        return self
+
+    def measure(self, rows: "Sequence[Row]", seed: int, name: str) -> GeneratedAnswers:
+        """What `train` measures on held-out rows.
+
+        Raises:
+            ConfigError: they are no tasks.
+        """
+        tasks = [row for row in rows if isinstance(row, MultitaskRow)]
+        if len(tasks) < len(rows):
+            raise ConfigError(f"{name}: eval_generate asks tasks: eval_data needs rows with inputs and targets")
+        sampling = Sampling(temperature=0, max_new_tokens=self.max_new_tokens, min_new_tokens=self.min_new_tokens)
+        return GeneratedAnswers(tasks, self.metrics, self.rows, sampling, seed)
+
+
 class Config(Section):
     """Train on the completions of rows, never on their prompts."""
 
@@ -41,13 +77,18 @@ class Config(Section):
     """Rows with `prompt` and `completion`, final text; or chats, `messages`, whose assistant turns are targets; or
     tasks, `inputs` and `targets`. The first row's columns tell."""
     eval_data: File | None = None
-    """Held-out rows of the same kind, measured while training as `args.eval_strategy` and `args.eval_steps` say."""
+    """Held-out rows of the same kind, measured while training as `args.eval_strategy` and `args.eval_steps` say; where
+    they have tasks and languages, each one's loss, too. With `args.load_best_model_at_end` the model is that of the
+    saved step with the best `args.metric_for_best_model`, by default `eval_loss`."""
+    eval_generate: Generated | None = None
+    """Answers to rows of `eval_data`, measured at each evaluation; for rows with `inputs` and `targets`."""
     columns: dict[str, str] | None = None
     """Our field → the files' column."""
     lora: Lora | None = None
     """Low-rank adapters; without it every weight is trained."""
     global_batch_size: int = Field(default=32, gt=0)
-    """Rows of `data` an optimizer step, over all ranks and micro-batches: of dpo pairs, of rrtf and rrhf prompts."""
+    """Rows of `data` an optimizer step, over all ranks and micro-batches: of dpo pairs, of rrtf and rrhf prompts, of
+    a mixture's packed rows these."""
     max_tokens_per_batch: Annotated[int, UNKEYED] = Field(default=16384, gt=0)
     """Tokens of a micro-batch as they are laid out. Only cuts micro-batches: results do not depend on it."""
     max_length: int | None = Field(default=None, gt=1)
@@ -61,11 +102,23 @@ class Config(Section):
     """Whose trainer runs the stage. `trl`: its SFTTrainer or DPOTrainer, from the same rows and settings."""
     normaliser: Normaliser = "tokens"
     """`tokens`: the mean over all target tokens of a step; `targets`: over its rows of each one's mean (BLOOMZ)."""
-    args: dict[str, Any] = {}
+    target_length_floor: int = Field(default=1, gt=0)
+    """With `targets`: tokens that a target counts as at least. A shorter one weighs less, so answers do not shorten; 1
+    is BLOOMZ's own weight, and a floor above all lengths that of `tokens`."""
+    args: Annotated[dict[str, Any], Without(("report_to", "run_name"))] = {}
     """Arguments of transformers.TrainingArguments. By default learning_rate 1e-4, cosine, warmup_steps 0.03,
     four checkpoints, fifty lines of metrics."""
     launch: Annotated[Launch | None, UNKEYED] = None
     """Start the stage with `accelerate launch`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_others(cls, data: Any) -> Any:
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        for key in data if isinstance(data, dict) else ():
+            if key not in known and (told := moved(str(key))):
+                raise bad_key(str(key), told)
+        return data
 
     @field_validator("args")
     @classmethod
@@ -83,7 +136,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _trl_has_it(self) -> "Config":
         if self.engine == "trl":
-            for key in ("eval_data", "normaliser", "backend"):
+            for key in ("eval_data", "eval_generate", "normaliser", "target_length_floor", "backend"):
                 if key in self.model_fields_set:
                     raise bad_key(key, "is not handed to trl: remove it, or write engine: align")
         return self
@@ -96,6 +149,23 @@ class Config(Section):
                     raise bad_key(
                         f"args.{key}", "has no rows to evaluate on: give eval_data in the stage, or add a score stage"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _answers_are_measured(self) -> "Config":
+        if self.eval_generate is not None:
+            if self.eval_data is None:
+                raise bad_key("eval_generate", "has no rows to ask: give eval_data in the stage")
+            if self.args.get("eval_strategy", "no") == "no":
+                raise bad_key("eval_generate", "is measured at evaluations: write args.eval_strategy: steps")
+            if "loss" in type(self).model_fields:
+                raise bad_key("eval_generate", "asks tasks, which only sft trains on: remove it, or add a score stage")
+        return self
+
+    @model_validator(mode="after")
+    def _floor_has_targets(self) -> "Config":
+        if self.target_length_floor > 1 and self.normaliser != "targets":
+            raise bad_key("target_length_floor", "has no meaning for normaliser tokens: write normaliser: targets")
         return self
 
     def options(self, seed: int) -> dict[str, Any]:
@@ -119,15 +189,60 @@ def supervised_kind(path: str, columns: Mapping[str, str] | None) -> type[SftRow
 
 def train_on(config: Config, context: Context, kind: "type[Row]") -> Counts:
     """Read the rows of a kind and train by the engine that the stage names."""
-    data = read(config.data, kind, config.columns)
-    if not data:
-        raise StageError(f"stages.{context.name}: {config.data} holds no row to train on")
     entry, options = context.weights(config.model), Options(**config.options(context.seed))
+    stored = kind is MultitaskRow and config.engine == "align"
+    data: Sequence[Row] = [] if stored else _read(config.data, config, entry, kind)
+    trained = _store(config, context, entry) if stored else data
+    if not len(trained):
+        raise StageError(f"stages.{context.name}: {config.data} holds no row to train on")
     if config.engine == "trl":
+        _check_unpacked(data, context.name)
         from ..train.trl_engine import train_with_trl
 
-        return train_with_trl(data, entry, options, out=context.out, label=context.name)
+        counts = train_with_trl(data, entry, options, out=context.out, label=context.name)
+        return _described(config, context, entry, counts)
     from ..train.run import train
 
-    held_out = [] if config.eval_data is None else read(config.eval_data, kind, config.columns)
-    return train(data, entry, options, out=context.out, eval_rows=held_out, label=context.name)
+    held_out = [] if config.eval_data is None else _read(config.eval_data, config, entry, kind)
+    asked = config.eval_generate
+    measure = asked.measure(held_out, context.seed, f"stages.{context.name}") if asked else None
+    counts = train(trained, entry, options, out=context.out, eval_rows=held_out, measure=measure, label=context.name)
+    return _described(config, context, entry, counts)
+
+
+def _read(path: str, config: Config, entry: "Weights", kind: "type[Row]") -> "Sequence[Row]":
+    """The rows of a file; pairs in messages become final text by the model's chat template."""
+    if kind is PreferencePair:
+        from ..models.load import load_tokenizer
+        from ..text.encode import Encoder
+        from ..train.chat_pairs import holds_chats, read_chat_pairs
+
+        if holds_chats(path, config.columns):
+            return list(read_chat_pairs(path, Encoder(load_tokenizer(entry)), config.columns))
+    return read(path, kind, config.columns)
+
+
+def _described(config: Config, context: Context, entry: "Weights", counts: Counts) -> Counts:
+    """Leave the models' cards, on the one rank that has counts; returns these."""
+    if counts:
+        from ..train.card import Made, file_name, write_cards
+
+        made = Made(context.name, context.label(config.model), file_name(config.data, context.labels))
+        write_cards(context.out, entry, config.data, made)
+    return counts
+
+
+def _store(config: Config, context: Context, entry: "Weights") -> "TokenStore":
+    """The ids of tasks, made once in a run for each file and tokenizer."""
+    from ..models.load import load_tokenizer
+    from ..text.encode import Encoder
+    from ..text.token_store import TokenStore, store_folder
+
+    folder = store_folder(context.out / OUTPUTS[0])
+    return TokenStore.of(config.data, Encoder(load_tokenizer(entry)), folder, columns=config.columns)
+
+
+def _check_unpacked(data: "Sequence[Row]", name: str) -> None:
+    """Refuse packed rows, of which trl would count each one's rows as rows of the batch."""
+    if any(isinstance(row, MultitaskRow) and row.pack is not None for row in data):
+        raise ConfigError(f"stages.{name}: trl has no packed rows as `pack` in data makes them: write engine: align")

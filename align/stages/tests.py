@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ..config import Section
+from ..config import Section, bad_key
 from ..errors import StageError
 from ..execute.program import extract_code
 from ..generate import Prompts, Request, Sampling
@@ -19,12 +19,13 @@ from ..recipe.profile import Profile
 from ..recipe.stage import UNKEYED, Context, Counts, Demand, File, Model, PromptFiles
 from ..schema import Problem
 from ..testgen import Candidate, Gate, Runner, Synthesis, synthesise
+from ..testgen.cases import FURTHER, Further, Written
 from ..testgen.interface import pin, read_signature, request_interface, with_interface
-from ..testgen.sieve import PASSES
+from ..testgen.sieve import passes
 from ..testgen.synthesise import Solve, request_tests
 from ..text.template import prompt_text
 
-VERSION = 2
+VERSION = 3
 DATASET = True
 OUTPUTS = ("problems.jsonl", "rejected.jsonl")
 PROMPTS = ("write_tests", "solve", "interface")
@@ -57,8 +58,11 @@ class Config(Section):
     models: list[Model] = []
     """Who writes tests; those of all are taken together. Without any, problems whose text has no examples are
     rejected."""
-    extract: bool = True
-    """Take the examples in a problem's text as tests too: doctests, `f(1) == 2`, `Input:` with `Output:`."""
+    tiers: list[Written | Further] = ["extracted", "synthesised"]
+    """Where tests come from: `extracted` are the examples in a problem's text (doctests, `f(1) == 2`, `Input:` with
+    `Output:`), `synthesised` what `models` write. With `candidates` also `differential`, the values that most of their
+    programs return where they differ, and `property`, checks of the interface alone. Without a test of the first two a
+    problem is never `verified`."""
     interface: Model | None = None
     """Who names the function and its parameters, where nothing that comes with the problem does."""
     candidates: list[Solver] = []
@@ -92,6 +96,23 @@ class Config(Section):
     """Isolation of the programs; `auto` is level A, or a refusal."""
     profile: Profile | None = None
     """The interpreter of the programs, and what it has imported before they start."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Config":
+        if self.models and "synthesised" not in self.tiers:
+            raise bad_key("tiers", "models write tests of the tier `synthesised`: add it, or leave out `models`")
+        if further_of(self) and not self.has_programs():
+            raise bad_key("tiers", f"`{further_of(self)[0]}` needs programs to run: name candidates")
+        return self
+
+    def has_programs(self) -> bool:
+        """Whether there are any to run cases on."""
+        return bool(self.candidates)
+
+
+def further_of(config: Config) -> list[Further]:
+    """The tiers of what nobody writes."""
+    return [tier for tier in FURTHER if tier in config.tiers]
 
 
 def runs_programs(config: Config) -> bool:
@@ -186,7 +207,7 @@ def sieved(
     config: Config, context: Context, problems: list[Problem], answers: Sequence[Sequence[str]] | None
 ) -> Synthesis:
     """The tests of all problems, run on the candidates' programs where there are any."""
-    total = len(PASSES) * sum(not problem.tests for problem in problems) if config.candidates else 0
+    total = len(passes(further_of(config))) * sum(not problem.tests for problem in problems) if config.candidates else 0
     with progress(f"{context.name}: run cases", total) as bar:
         runner = Runner(
             workers=config.workers,
@@ -202,11 +223,12 @@ def sieved(
             per_problem=config.per_problem,
             min_tests=config.min_tests,
             authors=[context.label(model) for model in config.models],
-            extract=config.extract,
+            extract="extracted" in config.tiers,
             candidates=solver(config, context) if config.candidates else None,
             gate=config.gate,
             runner=runner,
             own_votes=config.own_votes,
+            further=further_of(config),
         )
 
 

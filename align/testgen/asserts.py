@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 JOINED = 20
 """Lines that one assert may be broken into."""
+BITS = 10_000
+"""Of a whole number."""
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
@@ -123,5 +125,9 @@ def _is_literal(node: ast.expr) -> bool:
         ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
-    # `[1, ...]` means that something was left out
-    return not any(isinstance(part, ast.Constant) and part.value is ... for part in ast.walk(node))
+    return not any(isinstance(part, ast.Constant) and _is_unusable(part.value) for part in ast.walk(node))
+
+
+def _is_unusable(value: object) -> bool:
+    # `[1, ...]` means that something was left out; a longer number may be read, but not be written
+    return value is ... or (isinstance(value, int) and value.bit_length() > BITS)

@@ -5,14 +5,14 @@ programs that vote for cases may be others than those that the verdicts are meas
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DataError
 from ..execute import Pool, program_for
 from ..schema import NO_VERDICT, Problem
-from .cases import Case
+from .cases import FURTHER, WRITTEN, Case, Further
 from .consensus import HOLDS
 from .figures import Figures, Measured, figures
 from .gates import Gate, tier_of
@@ -30,7 +30,7 @@ class Calibrated:
     problem: Problem
     """With its real tests."""
     cases: Sequence[Case]
-    """As they were proposed."""
+    """As they were proposed, with those that nobody wrote."""
     sieved: Sieved | None
     """None where there was nothing to run."""
     failed: tuple[str, ...]
@@ -75,6 +75,7 @@ def calibrate(
     gate: Gate | None = None,
     runner: Runner | None = None,
     own_votes: bool = False,
+    further: Collection[Further] = (),
 ) -> list[Calibrated]:
     """Synthesise tests for problems whose tests are known, and run both on the same programs.
 
@@ -84,7 +85,7 @@ def calibrate(
         candidates: gives each problem its programs; it does not see the real tests.
         voters: only the first programs of a problem vote for cases, and the verdicts are measured on the others; by
             default all do both.
-        per_problem, extract, gate, runner, own_votes: as of `synthesise`.
+        per_problem, extract, gate, runner, own_votes, further: as of `synthesise`.
 
     Raises:
         DataError: a problem has no tests, or no entry point can be told.
@@ -100,14 +101,16 @@ def calibrate(
             [Proposal(one.problem, one.cases, each) for one, each in zip(drafts, given, strict=True) if one.cases],
             runner,
             own_votes=own_votes,
+            further=further,
         )
     )
     sieved = [next(runs) if one.cases else None for one in drafts]
     right = _right(problems, judged, runner)
-    matrices = runner.matrices("truth", (_item(*each) for each in zip(drafts, judged, problems, strict=True)))
+    every = [[*one.cases, *(found.further if found else ())] for one, found in zip(drafts, sieved, strict=True)]
+    matrices = runner.matrices("truth", (_item(*each) for each in zip(drafts, every, judged, problems, strict=True)))
     return [
-        _calibrated(problem, one, found, matrix, truth, gate or Gate())
-        for problem, one, found, matrix, truth in zip(problems, drafts, sieved, matrices, right, strict=True)
+        _calibrated(problem, cases, found, matrix, truth, gate or Gate())
+        for problem, cases, found, matrix, truth in zip(problems, every, sieved, matrices, right, strict=True)
     ]
 
 
@@ -124,9 +127,11 @@ def _drafts(
         yield found
 
 
-def _item(one: Draft, programs: Sequence[Candidate], problem: Problem) -> tuple[Problem, list[str], list[str]]:
+def _item(
+    one: Draft, cases: Sequence[Case], programs: Sequence[Candidate], problem: Problem
+) -> tuple[Problem, list[str], list[str]]:
     reference = [problem.reference] if problem.reference is not None else []
-    return one.problem, [*(each.code for each in programs), *reference], [case.source for case in one.cases]
+    return one.problem, [*(each.code for each in programs), *reference], [case.source for case in cases]
 
 
 def _right(
@@ -146,7 +151,7 @@ def _right(
 
 def _calibrated(
     problem: Problem,
-    one: Draft,
+    cases: Sequence[Case],
     found: Sieved | None,
     matrix: OutcomeMatrix,
     right: Mapping[str, bool],
@@ -162,16 +167,19 @@ def _calibrated(
         if code in right
     ]
     failed = tuple(gate.failed(found)) if found else tuple(Gate.model_fields)
-    return Calibrated(problem, one.cases, found, failed, true, problem.reference is not None, programs)
+    return Calibrated(problem, cases, found, failed, true, problem.reference is not None, programs)
 
 
-def summary(found: Sequence[Calibrated], min_tests: int = 5) -> dict[str, Any]:
+def summary(found: Sequence[Calibrated], min_tests: int = 5, further: Collection[Further] = ()) -> dict[str, Any]:
     """The figures of a calibration as JSON data: of the proposed cases, of what the sieve left, by tier, verdict, gate.
 
     Args:
         found: the problems.
         min_tests: problems with fewer cases left are counted as rejected, and under `sieved` and what follows left out.
+        further: what was made beside the written cases; where there is any, `with_further` has the figures without and
+            with it, of the problems that have both.
     """
+    made = [tier for tier in FURTHER if tier in further]
     some = [one for one in found if one.cases]
     kept = [one for one in found if len(one.kept) >= max(min_tests, 1)]
 
@@ -181,15 +189,17 @@ def summary(found: Sequence[Calibrated], min_tests: int = 5) -> dict[str, Any]:
     return {
         "problems": len(found),
         "rejected": len(found) - len(kept),
-        "proposed": told(some, lambda one: one.cases),
+        "proposed": told(some, lambda one: [case for case in one.cases if not case.further]),
         "sieved": told(kept),
         "cases_by_tier": {
             "extracted": told(some, lambda one: [case for case in one.cases if case.is_example]),
-            "synthesised": told(kept, lambda one: [case for case in one.kept if not case.is_example]),
+            **{tier: told(kept, _of_tiers(tier)) for tier in ("synthesised", *made)},
         },
         "by_tier": {
-            tier: told([one for one in kept if tier_of(one.kept) == tier]) for tier in ("extracted", "synthesised")
+            tier: told([one for one in kept if tier_of(one.kept) == tier])
+            for tier in ("extracted", "synthesised", *made)
         },
+        **({"with_further": _with_further(kept, made)} if made else {}),
         "by_verdict": {
             "verified": told([one for one in kept if not one.failed]),
             "weak": told([one for one in kept if one.failed]),
@@ -202,6 +212,19 @@ def summary(found: Sequence[Calibrated], min_tests: int = 5) -> dict[str, Any]:
             for name in Gate.model_fields
         },
     }
+
+
+def _of_tiers(*tiers: str) -> Chosen:
+    return lambda one: [case for case in one.kept if case.tier in tiers]
+
+
+def _with_further(kept: Sequence[Calibrated], made: Sequence[Further]) -> dict[str, Any]:
+    """The figures of problems that have written cases and others: of the written ones, and with each tier more."""
+    both = [one for one in kept if any(case.further for case in one.kept) and tier_of(one.kept) not in made]
+    found = {"written": _figures(both, _of_tiers(*WRITTEN)).row()}
+    for number, tier in enumerate(made, start=1):
+        found[f"and {tier}"] = _figures(both, _of_tiers(*WRITTEN, *made[:number])).row()
+    return found
 
 
 def _figures(problems: Sequence[Calibrated], cases: Chosen) -> Figures:

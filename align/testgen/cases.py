@@ -8,8 +8,14 @@ from typing import Any, Literal
 from ..schema import Problem, Rejected
 from .asserts import Assert, read_asserts
 
-Tier = Literal["native", "extracted", "synthesised"]
-"""Where a problem's tests come from: with the problem, from the examples in its text, or from models."""
+Written = Literal["extracted", "synthesised"]
+"""What somebody wrote: examples in the problem's text, and what models are asked for."""
+Further = Literal["differential", "property"]
+"""What is made where programs have been run: values that they agree on, and checks of the interface alone."""
+WRITTEN: tuple[Written, ...] = ("extracted", "synthesised")
+FURTHER: tuple[Further, ...] = ("differential", "property")
+Tier = Literal["native", Written, Further]
+"""Where tests come from."""
 PROMPT = "prompt"
 """The author of an example that stands in the problem's text."""
 
@@ -20,7 +26,16 @@ class Case:
 
     test: Assert
     authors: tuple[tuple[str, int], ...]
-    """Who wrote it, and how often."""
+    """Who wrote it, and how often; nobody wrote what runs have shown."""
+    further: Further | None = None
+    """Its tier where nobody wrote it."""
+    confidence: float | None = None
+    """Of one that nobody wrote: share of the votes for its value, or of the programs that pass it."""
+
+    @property
+    def tier(self) -> Tier:
+        """Where it comes from."""
+        return self.further or ("extracted" if self.is_example else "synthesised")
 
     @property
     def source(self) -> str:
@@ -105,7 +120,9 @@ def most_called(cases: Iterable[Case]) -> str | None:
 
 def one_constant(cases: Sequence[Case]) -> bool:
     """Whether one constant passes all cases, told from their values: `f(…) == 0` throughout."""
-    return len({case.test.expected for case in cases}) == 1
+    values = {case.test.expected for case in cases if case.further != "property"}
+    # checks of the interface are passed by some constant, and so they are beside one value
+    return len(values) <= 1
 
 
 def too_few(cases: Sequence[Case], least: int) -> str | None:

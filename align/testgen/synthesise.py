@@ -1,19 +1,19 @@
 """Unit tests for problems that have none: from the examples in their text, and asked of one or more models.
 
-Tests are asked for from the problem alone, never from a candidate program. Where there are candidate programs, the
-cases are sieved by running them (`sieve`) and gated (`gates`); without any, nothing is run, and the tests are
-`unverified`.
+Tests are asked for from the problem alone, never from a candidate program; what `further` makes of programs is marked
+as such. Where there are candidate programs, the cases are sieved by running them (`sieve`) and gated (`gates`);
+without any, nothing is run, and the tests are `unverified`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..generate.ask import Prompts, derive_seed
 from ..generate.request import Request, Sampling
 from ..schema import Problem, Rejected
 from ..text.template import prompt_text
-from .cases import Case, Dropped, agreed, collect, most_called, rejected, too_few, with_cases
+from .cases import Case, Dropped, Further, agreed, collect, most_called, rejected, too_few, with_cases
 from .extract import extract_asserts
 from .gates import Gate, told
 from .interface import pin, signature_of_tests, with_interface
@@ -93,6 +93,7 @@ def synthesise(
     gate: Gate | None = None,
     runner: Runner | None = None,
     own_votes: bool = False,
+    further: Collection[Further] = (),
 ) -> Synthesis:
     """Give each problem without tests the usable asserts of its answers.
 
@@ -106,7 +107,7 @@ def synthesise(
         candidates: gives programs to run the cases on, for problems whose interface is pinned; None: nothing is run.
         gate: what `verified` takes.
         runner: how programs are run.
-        own_votes: see `sieve`.
+        own_votes, further: see `sieve`.
 
     Rejected are problems without tests where nobody was asked and the text has no example (`no_tests`), with too few
     (`few_tests`), and those whose tests one constant passes (`vacuous`). Unless programs are run, none is kept of tests
@@ -123,7 +124,7 @@ def synthesise(
         names = authors or [f"model {number}" for number in range(len(texts))]
         places.append(draft(problem, zip(names, texts, strict=True), per_problem=per_problem, extract=extract))
     drafts = [place for place in places if isinstance(place, Draft)]
-    runs = None if candidates is None else iter(_sieved(drafts, candidates, runner, own_votes))
+    runs = None if candidates is None else iter(_sieved(drafts, candidates, runner, own_votes, further))
     for place in places:
         if isinstance(place, Problem):
             result.kept.append(place)
@@ -144,12 +145,18 @@ def _can_run(place: Draft) -> bool:
     return bool(place.cases) and place.problem.entry_point is not None
 
 
-def _sieved(drafts: Sequence[Draft], candidates: Solve, runner: Runner | None, own_votes: bool) -> list[Sieved]:
+def _sieved(
+    drafts: Sequence[Draft],
+    candidates: Solve,
+    runner: Runner | None,
+    own_votes: bool,
+    further: Collection[Further],
+) -> list[Sieved]:
     """The runs of those drafts that have anything to run, in order."""
     used = [place for place in drafts if _can_run(place)]
     programs = candidates([place.problem for place in used]) if used else []
     given = [Proposal(place.problem, place.cases, each) for place, each in zip(used, programs, strict=True)]
-    return sieve(given, runner, own_votes=own_votes)
+    return sieve(given, runner, own_votes=own_votes, further=further)
 
 
 def _settle(

@@ -13,7 +13,7 @@ from typing import Literal
 from ..errors import ConfigError, DataError, suggest
 from ..schema import Problem, content_id
 
-TemplateName = Literal["plain", "raw", "pangu-coder2", "humaneval", "alpaca", "bloomz"]
+TemplateName = Literal["plain", "raw", "pangu-coder2", "humaneval", "mbpp", "alpaca", "bloomz"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Template:
 
     name: TemplateName
     prompt: str
-    """Python format over `prompt`, or over `docstring` and `head` where `docstring_first`."""
+    """Python format over `prompt` and `example`, or over `docstring` and `head` where `docstring_first`."""
     completion: str | None = "{code}"
     """Python format over `code`; None where the prompt ends inside the answer's function."""
     docstring_first: bool = False
@@ -56,6 +56,11 @@ TEMPLATES = {
             completion=None,
             docstring_first=True,
             about="What PanGu-Coder2 is evaluated on: prompts that are a signature with its docstring. Cannot train.",
+        ),
+        Template(
+            "mbpp",
+            '"""\n{prompt}\n{example}"""\n',
+            about="For texts that do not name the function, as MBPP's: the first assert stands below, and shows it.",
         ),
         Template(
             "alpaca",
@@ -103,7 +108,7 @@ def render(name: str, problem: Problem) -> str:
     """
     chosen = template(name)
     if not chosen.docstring_first:
-        return chosen.prompt.format(prompt=prompt_text(problem))
+        return chosen.prompt.format(prompt=prompt_text(problem), example=_example(problem))
     docstring, head = _split_docstring(problem)
     return chosen.prompt.format(docstring=docstring, head=head)
 
@@ -133,6 +138,12 @@ def prompt_text(problem: Problem) -> str:
     raise DataError(
         f"problem {problem.id}: its prompt is a chat of {len(problem.prompt)} turns; one user turn is needed"
     )
+
+
+def _example(problem: Problem) -> str:
+    """The first of a problem's asserts on a line of its own; nothing where it has none."""
+    shown = problem.tests[0].strip() if problem.tests and problem.test_kind == "asserts" else ""
+    return f"{shown}\n" if shown else ""
 
 
 def _split_docstring(problem: Problem) -> tuple[str, str]:

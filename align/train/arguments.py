@@ -10,6 +10,7 @@ import difflib
 import functools
 import importlib.util
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +78,18 @@ NEIGHBOURS = {
     "of peft: write r, lora_alpha, lora_dropout, target_modules in lora:": (
         *("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"),
     ),
+    "of trl: write lora: in the stage, or leave it out": ("use_peft",),
+    "of the model: write it in its entry under models:": (
+        *("model_name_or_path", "attn_implementation", "load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type"),
+        "chat_template",
+    ),
+    "of the model: write revision in its entry under models:": ("model_revision",),
+    "of the model: write bnb_4bit_use_double_quant in its entry under models:": ("use_bnb_nested_quant",),
+    "of the alignment handbook: write data in the stage, one training split; a mix stage blends several": (
+        *("dataset_mixer", "dataset_mixture", "dataset_splits", "dataset_configs", "dataset_name"),
+        *("dataset_config", "dataset_train_split", "dataset_test_split"),
+    ),
+    "of the alignment handbook: rows are tokenised once, in this process": ("preprocessing_num_workers",),
     "of the model: write dtype, revision, trust_remote_code, chat_template in its entry under models:": (
         *("model_init_kwargs", "trust_remote_code", "chat_template_path"),
     ),
@@ -85,7 +98,6 @@ NEIGHBOURS = {
 """What to write → keys of trl, peft, or another place of the recipe."""
 
 _BATCH = "derived from global_batch_size and max_tokens_per_batch: write these in the stage"
-_BEST = "the last step is the model, and every saved one is kept under checkpoints/: add a score stage"
 _EVAL = "set by the plan of batches, and by whether eval_strategy is given"
 _HUB = "nothing is uploaded while training"
 OWNED = {
@@ -114,9 +126,6 @@ OWNED = {
     "ignore_data_skip": "set: a resumed run sees the data that were left",
     "save_only_model": "set: checkpoints hold what resuming needs",
     "enable_jit_checkpoint": "checkpoints are written by save_steps",
-    "load_best_model_at_end": _BEST,
-    "metric_for_best_model": _BEST,
-    "greater_is_better": _BEST,
     "per_device_eval_batch_size": _EVAL,
     "eval_accumulation_steps": _EVAL,
     "do_train": _EVAL,
@@ -135,8 +144,18 @@ OWNED = {
 }
 """Arguments that this toolkit sets itself → why, or where to write it."""
 
-EVALUATION = ("eval_strategy", "eval_steps", "eval_delay", "eval_on_start")
+STRATEGIES = {
+    "save_strategy": "save_steps: 0.3333 (a share) for every third of the training",
+    "eval_strategy": "eval_steps: 0.3333 (a share) for every third of the training",
+    "logging_strategy": "logging_steps: 10",
+}
+"""Arguments that count epochs, of which the plan of batches is one → what to write instead."""
+BEST = "load_best_model_at_end"
+EVALUATION = ("eval_strategy", "eval_steps", "eval_delay", "eval_on_start", BEST)
 """Arguments that need held-out rows."""
+
+READ_METRIC = ("reduce_lr_on_plateau", "greedy")
+"""Schedules of the learning rate that follow a metric of the evaluations."""
 
 REFUSED = RENAMED | OWNED | {key: line for line, keys in NEIGHBOURS.items() for key in keys}
 
@@ -171,11 +190,51 @@ def check_arguments(args: dict[str, Any]) -> list[Fault]:
             faults.append(Fault(key, f"no such argument of transformers.TrainingArguments{cure}"))
         elif known and not _fits(value, known[key]):
             faults.append(Fault(key, f"expected {' or '.join(sorted(known[key]))}, found {value!r}"))
+        elif key in STRATEGIES and value == "epoch":
+            faults.append(Fault(key, f"epoch is one of all together here: write steps, and {STRATEGIES[key]}"))
         elif isinstance(value, int | float) and not _in_range(key, value):
             faults.append(Fault(key, f"must be {_range(key)}, found {value}"))
     if args.get("max_steps") is not None and "num_train_epochs" in args:
         faults.append(Fault("max_steps", "give max_steps or num_train_epochs, not both"))
-    return faults
+    return faults or list(_selection_faults(args))
+
+
+def moved(key: str) -> str | None:
+    """What to write for a key of transformers, trl, peft or the alignment handbook that stands where it has no place;
+    None for one that is none of theirs."""
+    if key in REFUSED:
+        return REFUSED[key]
+    known = key in training_arguments()
+    return "of transformers.TrainingArguments: write it below args: in the stage" if known else None
+
+
+def _selection_faults(args: dict[str, Any]) -> Iterator[Fault]:
+    """What keeps the best of the saved steps from being found; transformers' own rules, before anything is loaded."""
+    if not args.get(BEST):
+        for key in ("metric_for_best_model", "greater_is_better"):
+            if key in args and args.get("lr_scheduler_type") not in READ_METRIC:
+                yield Fault(key, f"chooses nothing: write {BEST}: true, too, or remove it")
+        if args.get("save_strategy") == "best":
+            yield Fault("save_strategy", f"best needs {BEST}: true")
+        return
+    evaluated, saved = args.get("eval_strategy", "no"), args.get("save_strategy", "steps")
+    if evaluated == "no":
+        yield Fault(BEST, "needs evaluations: write eval_strategy: steps")
+    elif saved not in (evaluated, "best"):
+        yield Fault(
+            BEST,
+            f"chooses among saved steps, each of which is evaluated: save_strategy is {saved} and eval_strategy "
+            f"{evaluated}: write the same for both",
+        )
+    elif (evaluated, saved) == ("steps", "steps"):
+        every = args.get("save_steps") or DEFAULTS["save_steps"]
+        each = args.get("eval_steps") or every
+        if (every < 1) != (each < 1) or abs(every / each - round(every / each)) > 1e-6:
+            yield Fault(
+                "eval_steps",
+                f"{each} leaves saved steps out, each of which has to be evaluated: save_steps is {every}: write a "
+                "part of it, or nothing",
+            )
 
 
 @functools.cache

@@ -50,6 +50,8 @@ class AlignConfig(TrainingArguments):
     """Where the reference's log-probabilities come from; auto: adapters off where there are any, else the file."""
     normaliser: Normaliser = "tokens"
     """Of supervised training: the mean over all target tokens, or over rows of each row's mean."""
+    target_length_floor: int = 1
+    """With `targets`, tokens that a target counts as at least: a shorter one weighs less than the others."""
 
     learning_rate: float = DEFAULTS["learning_rate"]
     lr_scheduler_type: str = DEFAULTS["lr_scheduler_type"]
@@ -66,6 +68,9 @@ class AlignConfig(TrainingArguments):
             setattr(self, name, value)
         if self.gradient_accumulation_steps != 1:
             raise ConfigError(f"gradient_accumulation_steps: {OWNED['gradient_accumulation_steps']}")
+        if self.load_best_model_at_end and self.eval_steps is None:
+            # what is never chosen needs no evaluation
+            self.eval_steps = self.save_steps
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
         # precision changes results, so these arguments decide it, not the launcher's file
         os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"

@@ -4,7 +4,7 @@ A row that would have to be cut is dropped and counted, by reason; nothing that 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,18 +17,21 @@ from ..text.collate import Group, GroupBatch, Totals, collate
 from ..text.encode import Encoder
 from ..text.plan import LayoutName, Plan
 from .dialogue import turns
+from .stored import EMPTY_PROMPT, EMPTY_RESPONSE, TOO_LONG, StoredGroups
 
 Row = SftRow | Dialogue | MultitaskRow | RankedGroup | PreferencePair | UnpairedRow
-TOO_LONG, EMPTY_PROMPT, EMPTY_RESPONSE, NO_SIGNAL = "too_long", "empty_prompt", "empty_response", "no_order_no_target"
+NO_SIGNAL = "no_order_no_target"
 
 
 @dataclass(frozen=True)
 class Encoded:
     """What is left of the rows, and why the rest is not."""
 
-    groups: list[Group]
+    groups: Sequence[Group]
     dropped: dict[str, int]
     """Reason → rows. A ranked row loses single responses first, counted as `response_<reason>`."""
+    rows: Iterable[int] = ()
+    """Place of each group's row among those that were given."""
 
 
 def encode_rows(
@@ -38,6 +41,7 @@ def encode_rows(
     max_length: int | None,
     teacher_target: bool = False,
     per_target: bool = False,
+    length_floor: int = 1,
 ) -> Encoded:
     """Tokenise rows of any training form. A dialogue gives a row for each turn of the assistant.
 
@@ -48,12 +52,13 @@ def encode_rows(
         teacher_target: the SFT term of ranked rows that name no targets trains on the teacher's response, if any.
         per_target: every row's tokens share weight 1, so that the SFT term is the mean over rows of their means
             (BLOOMZ, arXiv 2211.01786), not the mean over all tokens.
+        length_floor: with `per_target`, the tokens that a target counts as at least, as in `_shared`.
 
     Raises:
         ConfigError: dialogues, and the tokenizer has no chat template.
     """
-    groups, dropped = [], Counter[str]()
-    for row in _unrolled(rows, encoder):
+    groups, places, dropped = [], [], Counter[str]()
+    for place, row in _unrolled(rows, encoder):
         group = _group(row, encoder, teacher_target)
         kept = []
         for index, text in enumerate(_texts(row)):
@@ -70,10 +75,11 @@ def encode_rows(
             group = _only(group, kept)
             reason = None if group.pairs or any(group.sft_weights) else NO_SIGNAL
         if reason is None:
-            groups.append(_shared(group) if per_target else group)
+            groups.append(_shared(group, length_floor) if per_target else group)
+            places.append(place)
         else:
             dropped[reason] += 1
-    return Encoded(groups, dict(sorted(dropped.items())))
+    return Encoded(groups, dict(sorted(dropped.items())), places)
 
 
 def length_limit(config: Any, max_length: int | None) -> int | None:
@@ -88,7 +94,7 @@ def length_limit(config: Any, max_length: int | None) -> int | None:
     return max_length if max_length is not None else positions
 
 
-def check_left(encoded: Encoded, rows: Sequence[Row]) -> Encoded:
+def check_left(encoded: Encoded, rows: Sized) -> Encoded:
     """The same, if there is anything to train on.
 
     Raises:
@@ -131,7 +137,9 @@ class MicroBatches(Dataset[GroupBatch]):
     totals: list[Totals] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.totals = [Totals.of([self.groups[i] for i in step]) for step in self.plan.steps]
+        stored = self.groups.totals if isinstance(self.groups, StoredGroups) else None
+        steps = self.plan.steps
+        self.totals = [stored(step) if stored else Totals.of([self.groups[i] for i in step]) for step in steps]
 
     def __len__(self) -> int:
         return len(self.plan.micro_batches)
@@ -178,15 +186,18 @@ def only_item(items: list[GroupBatch]) -> GroupBatch:
     return batch
 
 
-def _unrolled(rows: Sequence[Row], encoder: Encoder) -> Iterator[SftRow | RankedGroup | PreferencePair | UnpairedRow]:
-    for row in rows:
+def _unrolled(
+    rows: Sequence[Row], encoder: Encoder
+) -> Iterator[tuple[int, SftRow | RankedGroup | PreferencePair | UnpairedRow]]:
+    """Each row to train on, and the place of the row that it comes from."""
+    for place, row in enumerate(rows):
         if isinstance(row, Dialogue):
-            yield from turns(row, encoder)
+            yield from ((place, turn) for turn in turns(row, encoder))
         elif isinstance(row, MultitaskRow):
             # the space belongs to the targets: a model that is asked continues after the inputs' last character
-            yield SftRow(prompt=row.inputs, completion=f" {row.targets}" if row.targets else "")
+            yield place, SftRow(prompt=row.inputs, completion=f" {row.targets}" if row.targets else "")
         else:
-            yield row
+            yield place, row
 
 
 def _texts(row: Row) -> list[str]:
@@ -216,10 +227,16 @@ def _fault(text: str, prompt: list[int], response: list[int], max_length: int | 
     return TOO_LONG if max_length is not None and len(prompt) + len(response) > max_length else None
 
 
-def _shared(group: Group) -> Group:
-    """The group with each target's weight divided by its length."""
+def _shared(group: Group, length_floor: int = 1) -> Group:
+    """The group with each target's weight divided by its length, or by `length_floor` where it is shorter.
+
+    A target of one token then has 1/`length_floor` of the weight of a long one: with the same weight, short answers are
+    what a model learns most of (arXiv 2211.01786). A floor of 1 is exactly the mean over targets; one as long as the
+    longest target weighs all tokens alike, which is the other normaliser. A power of the length would reach neither and
+    weigh long targets without bound. The step's denominator sums the same weights.
+    """
     weights = zip(group.sft_weights, group.responses, strict=True)
-    return replace(group, sft_weights=[weight / len(response) for weight, response in weights])
+    return replace(group, sft_weights=[weight / max(len(response), length_floor) for weight, response in weights])
 
 
 def _only(group: Group, kept: list[int]) -> Group:

@@ -1,4 +1,9 @@
-"""Conversations as supervised rows: each turn of the assistant is a target, and all before it its prompt."""
+"""Conversations as supervised rows: each turn of the assistant is a target, and all before it its prompt.
+
+With a template that ends turns with the EOS the loss is that of the whole conversation in one sequence, on the
+assistant's turns alone. One that does not, such as BianQue's, has no EOS in later prompts; it is a target all the same,
+or a model would answer for the user.
+"""
 
 from collections.abc import Iterator
 

@@ -33,6 +33,8 @@ class Options:
     """Where the reference's log-probabilities come from; auto: adapters off with `lora`, else the file."""
     normaliser: Normaliser = "tokens"
     """Of supervised training: the mean over all target tokens, or over rows of each row's mean."""
+    target_length_floor: int = 1
+    """With `targets`, tokens that a target counts as at least: a shorter one weighs less than the others."""
     args: dict[str, Any] = field(default_factory=dict)
     """Names of transformers.TrainingArguments, checked by `check_arguments`."""
     seed: int = 0

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, StageError
 from ..io import rows, write
+from ..models.load import continued
 from ..progress import progress
 from ..schema import content_id
 from ..text.collate import Group, on_device
@@ -54,7 +55,7 @@ def reference_source(loss: Loss | None, asked: Reference, *, adapters: bool) -> 
     Args:
         loss: its section; None is supervised training.
         asked: the stage's key.
-        adapters: whether adapters are trained.
+        adapters: whether new adapters are trained; one that is trained further is part of the reference.
 
     Raises:
         ConfigError: adapters off, and there are none.
@@ -62,7 +63,7 @@ def reference_source(loss: Loss | None, asked: Reference, *, adapters: bool) -> 
     if loss is None or not loss.needs_reference:
         return None
     if asked == "adapter_off" and not adapters:
-        raise ConfigError("reference: adapter_off needs lora: without it every weight is trained: write file")
+        raise ConfigError("reference: adapter_off needs lora with a new adapter: write file")
     return "adapter_off" if adapters and asked != "file" else "file"
 
 
@@ -81,7 +82,7 @@ def reference_logprobs(policy: Policy, data: Sequence[MicroBatches], path: Path,
     """
     header = {
         "weights": weights_hash(policy),
-        "adapters": "off" if isinstance(policy.model, PeftModel) else "none",
+        "adapters": "off" if _has_new_adapters(policy) else "on" if isinstance(policy.model, PeftModel) else "none",
         "dtype": run.dtype,
     }
     if not path.is_file():
@@ -98,19 +99,26 @@ def reference_logprobs(policy: Policy, data: Sequence[MicroBatches], path: Path,
 
 
 def weights_hash(policy: Policy) -> str:
-    """sha256 over names and bytes of the weights below any adapters, quantisation states included."""
-    found = hashlib.sha256()
+    """sha256 over names and bytes of the weights below new adapters, quantisation states included."""
+    found, new = hashlib.sha256(), _has_new_adapters(policy)
     for name, value in policy.state_dict().items():
-        if isinstance(value, Tensor) and "lora_" not in name:
+        if isinstance(value, Tensor) and not (new and "lora_" in name):
             found.update(name.encode())
             found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
+def _has_new_adapters(policy: Policy) -> bool:
+    """Whether the reference is the model without its adapters; one that is trained further was there at the start."""
+    return isinstance(policy.model, PeftModel) and continued(policy.model) is None
+
+
 @torch.no_grad()
 def _compute(policy: Policy, data: Sequence[MicroBatches], run: Run) -> Iterator[Entry]:
     policy.to(run.device).eval()
-    off = policy.model.disable_adapter() if isinstance(policy.model, PeftModel) else contextlib.nullcontext()
+    off: AbstractContextManager[Any] = contextlib.nullcontext()
+    if isinstance(policy.model, PeftModel) and _has_new_adapters(policy):
+        off = policy.model.disable_adapter()
     with progress("reference", sum(map(len, data))) as bar, run.autocast, off:
         for batches in data:
             seen: set[Place] = set()

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import StageError
 from ..models.chain import write_base
 from ..models.entry import Weights
-from ..models.load import Model, load_model
+from ..models.load import Model, continued, load_model
+from ..models.trained_on import trained_on, write_trained_on
 from ..text.collate import Group, GroupBatch, Totals, collate, on_device
 from .policy import Policy
 
@@ -49,12 +50,13 @@ def save_policy(
     folder: Path,
     state_dict: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the weights, or the adapter with its `base.json`, and the tokenizer.
+    """Write the weights, or the adapter with its `base.json`, the tokenizer, and what the base was trained on.
 
     Args:
         model: what was trained.
         tokenizer: saved with it.
-        entry: what it was loaded from, recorded in an adapter's `base.json`; None: nothing is.
+        entry: what it was loaded from, recorded in an adapter's `base.json`, and what is known of it passed on; None:
+            nothing is.
         folder: the new model's.
         state_dict: the gathered weights, where the model's own are sharded.
     """
@@ -62,8 +64,9 @@ def save_policy(
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(model, PeftModel):
             if entry is not None:
+                below = continued(model) or entry
                 commit = getattr(model.config, "_commit_hash", None)
-                base = write_base(folder, entry, None if entry.is_local else commit)
+                base = write_base(folder, below, None if below.is_local else commit)
                 model.peft_config["default"].base_model_name_or_path = base.model_name_or_path
             model.save_pretrained(str(folder), state_dict=state_dict, save_embedding_layers=False)
             # peft's generated card says nothing that is true of a chain
@@ -71,6 +74,8 @@ def save_policy(
         else:
             model.save_pretrained(folder, state_dict=state_dict)
         tokenizer.save_pretrained(folder)
+    if entry is not None:
+        write_trained_on(folder, trained_on(entry))
 
 
 def probe(vocab_size: int) -> GroupBatch:
@@ -83,7 +88,7 @@ def probe(vocab_size: int) -> GroupBatch:
 @torch.no_grad()
 def check_reload(
     folder: Path, batch: GroupBatch, expected_N: Tensor, autocast: AbstractContextManager[Any] | None = None
-) -> None:
+) -> float:
     """Load the folder and compare what it says of a batch with what the trained policy said.
 
     Args:
@@ -92,8 +97,11 @@ def check_reload(
         expected_N: log-probabilities of the batch's targets under the policy.
         autocast: the precision they were computed in.
 
+    Returns:
+        The largest difference of a log-probability.
+
     Raises:
-        StageError: the two differ.
+        StageError: the two differ by more than rounding.
     """
     model, _ = load_model(Weights(model_name_or_path=str(folder)))
     # loading stays outside of it: adapters merged in half precision are other weights
@@ -105,3 +113,4 @@ def check_reload(
             f"{folder}: loads as another model than was trained: log-probabilities differ by {difference:.2g}; "
             "do not use it"
         )
+    return difference

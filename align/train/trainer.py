@@ -6,44 +6,45 @@ loaded by whoever makes it; recipes come through `run`.
 """
 
 import copy
-import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ..errors import ConfigError
 from ..models.denormals import flushed
 from ..models.entry import Weights
-from ..models.load import Model
+from ..models.load import Model, continued
 from ..progress import Bar, progress
 from ..text.collate import GroupBatch
 from ..text.encode import Encoder
+from ..text.token_store import TokenStore
 from . import checkpoints
+from .best import Selection
 from .config import AlignConfig
 from .data import MicroBatches, Row, length_limit, only_item
 from .finite import check_loss, check_norm
 from .logbook import Logbook
+from .measure import Measure, check_whole, measured
 from .meter import Meter
 from .objective import Objective, check_start, objective
 from .planner import Planner
 from .policy import Policy
 from .reference import FILE, Run, reference_logprobs, reference_source
-from .save import save_policy, writing
+from .saving import SavingTrainer
+from .validation import Parts, PartSums, parts
 
-WEIGHTS, METER = "policy.safetensors", "meter.json"
 HALF = (torch.float16, torch.bfloat16)
 
 
-class AlignTrainer(Trainer):
+class AlignTrainer(SavingTrainer):
     """Trains a model on rows by one objective; usable outside recipes:
 
         model = AutoModelForCausalLM.from_pretrained("bigcode/starcoderbase-1b")
@@ -60,10 +61,11 @@ class AlignTrainer(Trainer):
     Args:
         model: a causal language model, whole or with peft's adapters; for a loss with a reference without dropout.
         args: what to train for, and how.
-        train_dataset: rows of one kind, as the loss needs them.
+        train_dataset: rows of one kind, as the loss needs them; of tasks also a store of their ids.
         eval_dataset: held-out rows of the same kind, for `args.eval_strategy` and `evaluate`.
         processing_class: the model's tokenizer.
         entry: what the model was loaded from, recorded below saved adapters.
+        measure: what else is measured of the model at each evaluation of `eval_dataset`.
         label: what the progress bar says.
 
     Raises:
@@ -72,23 +74,25 @@ class AlignTrainer(Trainer):
         BackendError: the model cannot be served.
     """
 
-    args: AlignConfig
     loss_is_scaled_for_ga = True
 
     def __init__(
         self,
         model: Model,
         args: AlignConfig,
-        train_dataset: Sequence[Row],
+        train_dataset: Sequence[Row] | TokenStore,
         eval_dataset: Sequence[Row] = (),
         *,
         processing_class: PreTrainedTokenizerBase,
         entry: Weights | None = None,
+        measure: Measure | None = None,
         label: str = "train",
     ) -> None:
         _check(model, args)
-        source = reference_source(args.loss, args.reference, adapters=isinstance(model, PeftModel))
+        new_adapters = isinstance(model, PeftModel) and continued(model) is None
+        source = reference_source(args.loss, args.reference, adapters=new_adapters)
         self.from_file, self.entry, self.label = source == "file", entry, label
+        self.tokenizer = processing_class
         self.policy = Policy(model, adapter_off_reference=source == "adapter_off", backend=args.backend)
         self.planner = Planner(
             args,
@@ -100,11 +104,13 @@ class AlignTrainer(Trainer):
         self.data = self.planner.training(self.encoded.groups)
         self.encoded_eval = self.planner.encode(eval_dataset) if eval_dataset else None
         self.held_out = self.planner.evaluation(self.encoded_eval.groups) if self.encoded_eval else None
+        self.parts = parts([eval_dataset[place] for place in self.encoded_eval.rows]) if self.encoded_eval else None
         # the caller's arguments may serve another training
         args, self.keep = copy.copy(args), args.save_total_limit
         args.max_steps, args.gradient_accumulation_steps = len(self.data.plan.steps), self.data.plan.accumulation
-        # of models, not of the states that Trainer would remove
+        # of models, not of the states that Trainer would remove; it would look for the best one among these, too
         args.save_total_limit = None
+        self.selection = Selection.of(args)
         super().__init__(
             self.policy,
             args,
@@ -120,6 +126,7 @@ class AlignTrainer(Trainer):
         self.remove_callback(ProgressCallback)
         self.objective: Objective = objective(args.loss)
         self.folder = Path(str(args.output_dir))
+        self.measure = measure
         self.meter, self.tokens = Meter(), torch.zeros((), dtype=torch.long, device=args.device)
         self.logbook: Logbook | None = None
         self.warnings: dict[str, str] = {}
@@ -137,8 +144,9 @@ class AlignTrainer(Trainer):
             trial: as in Trainer.
             ignore_keys_for_eval: as in Trainer.
         """
+        self._prepare_evaluation()
         self._add_reference()
-        found = checkpoints.last_whole(self.folder / checkpoints.STATES) if resume_from_checkpoint is True else None
+        found = self.last_state() if resume_from_checkpoint is True else None
         state = str(found) if found else resume_from_checkpoint if isinstance(resume_from_checkpoint, str) else None
         done = checkpoints.step_of(Path(state)) if state else 0
         with progress(self.label, len(self.data.plan.steps)) as bar:
@@ -149,7 +157,9 @@ class AlignTrainer(Trainer):
                 checkpoints.remove_torn(self.folder / checkpoints.STATES)
                 self.logbook = Logbook(self.folder, done)
             try:
-                return super().train(resume_from_checkpoint=state)
+                output = super().train(resume_from_checkpoint=state)
+                self.take_best()
+                return output
             finally:
                 self.remove_callback(shown)
                 if self.logbook is not None:
@@ -198,13 +208,18 @@ class AlignTrainer(Trainer):
         Raises:
             ConfigError: there are no held-out rows.
         """
-        other = None if eval_dataset is None else self.planner.evaluation(self.planner.encode(eval_dataset).groups)
-        data = other or self.held_out
+        data, found = self.held_out, self.parts
+        if eval_dataset is not None:
+            encoded = self.planner.encode(eval_dataset)
+            data = self.planner.evaluation(encoded.groups)
+            found = parts([eval_dataset[place] for place in encoded.rows])
         if data is None:
             raise ConfigError("eval_dataset: there are no held-out rows to evaluate on")
         if self.from_file and data.reference is None:
             raise ConfigError("eval_dataset: its reference is not in the file: give these rows to the trainer itself")
-        figures = self._measured(data)
+        figures = self._measured(data, found)
+        if self.measure is not None and eval_dataset is None:
+            figures |= measured(self.measure, self.policy.causal, self.tokenizer, self.accelerator, self.folder)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -225,23 +240,6 @@ class AlignTrainer(Trainer):
             self.logbook.write(self.state.global_step, figures, tokens)
         super().log(figures)
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write a model's folder: the weights or the adapter, and the tokenizer. Every rank takes part.
-
-        Args:
-            output_dir: the folder; by default `model` below `args.output_dir`.
-            _internal_call: Trainer's own, for what a checkpoint holds.
-        """
-        if _internal_call:
-            super().save_model(output_dir, _internal_call=True)
-            return
-        state = None
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            state = _below(self.accelerator.get_state_dict(self.model_wrapped))
-        if self.is_world_process_zero():
-            folder = Path(output_dir) if output_dir else self.folder / "model"
-            save_policy(self.policy.model, self.planner.encoder.tokenizer, self.entry, folder, state)
-
     def _add_reference(self) -> None:
         """The starting weights' log-probabilities, once, where they come from the file."""
         if not self.from_file or self.data.reference is not None:
@@ -259,20 +257,37 @@ class AlignTrainer(Trainer):
         for data, found in zip(sets, reference_logprobs(self.policy, sets, self.folder / FILE, run), strict=True):
             data.reference = found
 
+    def _prepare_evaluation(self) -> None:
+        """Find what an evaluation cannot give before anything is trained."""
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        names: set[str] = set()
+        if self.measure is not None:
+            check_whole(sharded=sharded, what="eval_generate")
+            names |= set(self.measure.prepare(self.tokenizer, length_limit(self.policy.causal.config, None)))
+        if self.selection is not None:
+            check_whole(sharded=sharded, what="args.load_best_model_at_end")
+            # what else a preference loss measures shows in its first evaluation
+            if self.args.loss is None:
+                self.selection.check(names | {"loss", "eos"} | set(self.parts.figures if self.parts else ()))
+
     @torch.no_grad()
-    def _measured(self, data: MicroBatches) -> dict[str, float]:
-        """Means of the objective's figures over a data set of one step."""
+    def _measured(self, data: MicroBatches, found: Parts | None) -> dict[str, float]:
+        """Means of the objective's figures over a data set of one step, and the losses of its parts."""
         meter, model = Meter(), self.model_wrapped
+        sums = PartSums(found, self.args.device) if found else None
         was_training = model.training
         model.eval()
         kl = {"kl": self._kl(self._own(data))} if data.mismatched else {}
         for batch in self._own(data):
             inputs = self._prepare_inputs(batch) | kl
             with self.accelerator.autocast():
-                step = self.objective(model(inputs), inputs)
+                output = model(inputs)
+                step = self.objective(output, inputs)
             meter.add(step, share=1 / len(data))
+            if sums is not None:
+                sums.add(output, inputs)
         model.train(was_training)
-        return meter.read(self.accelerator)
+        return meter.read(self.accelerator) | (sums.read(self.accelerator) if sums is not None else {})
 
     def _own(self, data: MicroBatches) -> Iterable[GroupBatch]:
         """This rank's share of a data set, of equal number on every rank."""
@@ -305,47 +320,6 @@ class AlignTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(self.data)
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self.folder / checkpoints.STATES)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        folder = self.folder / checkpoints.STATES / f"{checkpoints.PREFIX}{self.state.global_step}"
-        with writing(folder):
-            super()._save_checkpoint(model, trial)
-        state = self.meter.state(self.accelerator)
-        if self.is_world_process_zero():
-            (folder / METER).write_text(json.dumps(state), encoding="utf-8")
-            # before the state counts: what goes on from it has this model already
-            weights = _below(load_file(folder / WEIGHTS))
-            checkpoints.publish(self.folder / checkpoints.MODELS / folder.name, self._writer(weights), self.keep)
-        self.accelerator.wait_for_everyone()
-        if self.is_world_process_zero():
-            checkpoints.finish(folder)
-
-    def _writer(self, weights: dict[str, Tensor]) -> Callable[[Path], None]:
-        tokenizer = self.planner.encoder.tokenizer
-        return lambda path: save_policy(self.policy.model, tokenizer, self.entry, path, weights)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """What is trained, and nothing else; tied weights once."""
-        if self.args.should_save and output_dir is not None:
-            Path(output_dir).mkdir(parents=True, exist_ok=True)
-            found: dict[str, Tensor] = dict(self.policy.trainable()) if state_dict is None else state_dict
-            trained = {name: found[name].detach().contiguous() for name in self.policy.trainable()}
-            save_file(trained, Path(output_dir) / WEIGHTS)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        if self.is_world_process_zero():
-            self.meter.restore(json.loads((folder / METER).read_text(encoding="utf-8")), self.args.device)
-        if self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        saved = load_file(folder / WEIGHTS)
-        with torch.no_grad():
-            for name, parameter in self.policy.trainable().items():
-                parameter.copy_(saved[name])
-
 
 def _check(model: Model, args: AlignConfig) -> None:
     if args.n_gpu > 1:
@@ -357,11 +331,6 @@ def _check(model: Model, args: AlignConfig) -> None:
                 f"{name} would be trained in {found}, whose steps are larger than most updates: load it in float32, "
                 "and write bf16: true for its speed"
             )
-
-
-def _below(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The policy's weights by their names in its model."""
-    return {name.removeprefix("model."): value for name, value in weights.items()}
 
 
 class _Advance(TrainerCallback):

@@ -87,8 +87,9 @@ def train_with_trl(
     files.close()
     if not trainer.is_world_process_zero():
         return {}
-    _save(trainer, model, tokenizer, entry, out / "model")
-    return counted(rows, encoded, model, trainer.state.global_step, files.warnings)
+    difference = _save(trainer, model, tokenizer, entry, out / "model")
+    counts = counted(rows, encoded, model, trainer.state.global_step, files.warnings)
+    return counts | {"reload_difference": difference}
 
 
 def check_options(options: Options) -> None:
@@ -99,7 +100,11 @@ def check_options(options: Options) -> None:
     """
     if options.loss is not None and not isinstance(options.loss, Dpo):
         raise ConfigError(f"loss {options.loss.name}: {PEER} runs sft and dpo only: write engine: align")
-    for key, only in (("backend", "auto"), ("reference", "auto"), ("normaliser", "tokens")):
+    if options.loss is not None and options.lora is not None and options.lora.continues:
+        raise ConfigError(
+            f"lora.continue: {PEER} takes the model without its adapter for the reference: write engine: align"
+        )
+    for key, only in (("backend", "auto"), ("reference", "auto"), ("normaliser", "tokens"), ("target_length_floor", 1)):
         if getattr(options, key) != only:
             raise ConfigError(f"{key} {getattr(options, key)}: {PEER} has none: remove it, or write engine: align")
 
@@ -217,13 +222,13 @@ class _Pairs:
         return batch
 
 
-def _save(trainer: Trainer, model: Model, tokenizer: Any, entry: Weights, folder: Path) -> None:
+def _save(trainer: Trainer, model: Model, tokenizer: Any, entry: Weights, folder: Path) -> float:
     model.eval()
     batch = probe(model.config.vocab_size)
     with torch.no_grad(), trainer.accelerator.autocast():
         said = Policy(model)(on_device(batch, trainer.args.device)).logp.token
     save_policy(model, tokenizer, entry, folder)
-    check_reload(folder, batch, said, trainer.accelerator.autocast())
+    return check_reload(folder, batch, said, trainer.accelerator.autocast())
 
 
 def _trl() -> Any:

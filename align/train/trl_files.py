@@ -20,6 +20,7 @@ from ..progress import Bar
 from . import checkpoints
 from .logbook import Logbook
 from .save import save_policy
+from .saving import agreed_state
 
 NO_FIGURES = ("epoch", "num_tokens")
 """What trl logs beside its figures; its count of tokens starts anew where a run goes on."""
@@ -53,7 +54,7 @@ class Files(TrainerCallback):
         self.trainer, self.model, self.tokenizer, self.entry = trainer, model, tokenizer, entry
         self.out, self.bar, self.keep = out, bar, keep
         states = out / checkpoints.STATES
-        last = checkpoints.last_whole(states)
+        last = agreed_state(states, out.name, trainer.accelerator)
         done = checkpoints.step_of(last) if last else 0
         self.resume = str(last) if last else None
         """The state that an interrupted run goes on from."""

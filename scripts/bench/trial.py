@@ -11,6 +11,8 @@ from random import Random
 from job import POLL_SECONDS, Job
 from whole import differences, left_over, manifests, torn
 
+from align.recipe.launch import ANNOUNCED
+from align.recipe.peers import LOGS
 from align.recipe.workspace import MARKER
 
 PHASES = {"sample": "generation", "rank": "generation", "sft": "training", "align": "training", "score": "scoring"}
@@ -60,6 +62,8 @@ class Kill:
     """What the next start need not run."""
     bytes_left: int = 0
     """In the stage's own folder."""
+    rank: int | None = None
+    """Which rank was killed; None: the whole run."""
 
 
 class Trial:
@@ -70,10 +74,11 @@ class Trial:
         kills: how many.
         seed: of their moments.
         sign: what is sent.
+        ranks: processes of the run; with several, a kill hits one of them, or all with their launcher.
     """
 
-    def __init__(self, reference: Path, kills: int, seed: int, sign: signal.Signals) -> None:
-        self.reference, self.sign = reference, sign
+    def __init__(self, reference: Path, kills: int, seed: int, sign: signal.Signals, ranks: int = 1) -> None:
+        self.reference, self.sign, self.ranks = reference, sign, ranks
         self.stages = stages_of(reference)
         self.pending = turns(self.stages, kills)
         """Phases of the kills that are yet to land."""
@@ -116,8 +121,9 @@ class Trial:
             if seconds is None:
                 self._missed(moment, number, queue)
             else:
-                job.kill(self.sign)
-                self._landed(job, number, stage, seconds)
+                rank = None if self.ranks == 1 else self._random.choice([None, *range(self.ranks)])
+                job.kill(self.sign, rank)
+                self._landed(job, number, stage, seconds, rank)
                 before = moment
                 job.start()
         job.end()
@@ -126,7 +132,9 @@ class Trial:
         """Compare a finished job with the reference."""
         self.faults += [f"in the end: {fault}" for fault in (*torn(job.run), *differences(self.reference, job.run))]
         meant = left_over(self.reference)
-        self.left_over += [f"{number}: {name}" for name in left_over(job.run) if name not in meant]
+        # what ranks say is kept
+        found = [name for name in left_over(job.run) if name not in meant and not name.startswith((LOGS, ANNOUNCED))]
+        self.left_over += [f"{number}: {name}" for name in found]
         last = {name: data["seconds"] for name, data in manifests(job.run).items()}
         for kill in self.kills:
             if kill.round == number and kill.seconds is not None:
@@ -145,12 +153,15 @@ class Trial:
         else:
             self.pending.append(moment.phase)
 
-    def _landed(self, job: Job, number: int, stage: Stage, seconds: float) -> None:
+    def _landed(self, job: Job, number: int, stage: Stage, seconds: float, rank: int | None) -> None:
         """Look at what a kill has left."""
         done = sum((job.run / other.folder / MARKER).is_file() for other in self.stages)
         left = sum(path.stat().st_size for path in (job.run / stage.folder).rglob("*") if path.is_file())
-        self.kills.append(Kill(number, stage.name, stage.seconds, seconds, done, left))
-        say(f"{self.sign.name} in {stage.name}, {seconds:.1f} s into it, {done} of {len(self.stages)} stages done")
+        self.kills.append(Kill(number, stage.name, stage.seconds, seconds, done, left, rank))
+        whom = "" if rank is None else f" to rank {rank}"
+        say(
+            f"{self.sign.name}{whom} in {stage.name}, {seconds:.1f} s into it, {done} of {len(self.stages)} stages done"
+        )
         self.faults += [f"after kill {len(self.kills)}, in {stage.name}: {fault}" for fault in torn(job.run)]
 
 

@@ -42,6 +42,16 @@ def test_chats_and_completions_are_answered_in_their_place(tmp_path: Path) -> No
     }
 
 
+def test_a_least_length_is_sent_only_where_the_entry_says_that_the_server_takes_it(tmp_path: Path) -> None:
+    request = Request(prompt="a", sampling=Sampling(min_new_tokens=8))
+    with FaultyServer() as server:
+        with pytest.raises(ConfigError, match=r"min_new_tokens 8: .*extra_body: \{min_tokens: 8\}"):
+            ask(EndpointGenerator(entry(server), tmp_path), [request])
+        assert not server.bodies
+        ask(EndpointGenerator(entry(server, extra_body={"min_tokens": 8}), tmp_path), [request])
+        assert [body["min_tokens"] for body in server.bodies] == [8]
+
+
 def test_what_is_kept_is_not_asked_again_and_equal_requests_are_asked_once(tmp_path: Path) -> None:
     requests = [*chats(5), *chats(5), chat("question 0", seed=1)]
     with FaultyServer() as server:

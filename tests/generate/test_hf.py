@@ -142,6 +142,30 @@ def test_a_stop_string_ends_the_text_before_it() -> None:
         assert reply.finish == ("stop" if stop in whole[index].text else whole[index].finish)
 
 
+def test_before_the_least_length_neither_the_end_of_text_nor_a_stop_string_ends_a_reply() -> None:
+    generator = tiny_generator()
+    whole = replies(generator, [ask(prompt, temperature=0) for prompt in PROMPTS])
+    stop = whole[0].text[2:4]
+    (bound,) = replies(generator, [ask(PROMPTS[0], temperature=0, stop=[stop], min_new_tokens=8)]).values()
+    assert len(bound.text.encode()) >= 8 or bound.usage["completion_tokens"] >= 8
+    assert bound.text == whole[0].text or bound.text.startswith(whole[0].text[:6])
+    # a model that would end at once must go on
+    generator.model.lm_head.bias = torch.nn.Parameter(torch.zeros(len(VOCABULARY)))
+    generator.model.lm_head.bias.data[1] = 1000.0
+    ended = replies(generator, [ask("ab", seed=3, temperature=1.0), ask("ab", seed=3, min_new_tokens=5)])
+    assert [reply.usage["completion_tokens"] for reply in ended.values()] == [0, 5]
+
+
+def test_a_least_length_has_an_id_of_its_own_and_its_absence_changes_no_id() -> None:
+    # an id of requests that were made before there was a least length
+    assert Request(prompt="a").key == "af7275da518a32fe"
+    assert "min_new_tokens" not in Sampling().model_dump()
+    assert Sampling.model_validate_json(Sampling(min_new_tokens=3).model_dump_json()).min_new_tokens == 3
+    assert ask("a", min_new_tokens=3).key not in (ask("a").key, ask("a", min_new_tokens=4).key)
+    with pytest.raises(ValueError, match="min_new_tokens: 13 is over max_new_tokens 12"):
+        ask("a", min_new_tokens=13)
+
+
 def test_a_batch_has_one_sampling_and_near_lengths() -> None:
     requests = [ask("x" * size, temperature=heat) for size in (9, 1, 8, 2) for heat in (0.5, 1.0)]
     prompts = [[0] * len(str(request.prompt)) for request in requests]

@@ -32,6 +32,7 @@ class SamplingParams:
     seed: int | None = None
     stop: str | list[str] | None = None
     max_tokens: int | None = 16
+    min_tokens: int = 0
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
 
@@ -140,6 +141,12 @@ def test_text_is_asked_as_the_ids_that_training_uses_with_a_seed_of_its_own(fold
         SamplingParams(1, 0.7, 0.9, seed, ["\n"], 12, spaces_between_special_tokens=False) for seed in (7, 9)
     ]
     assert (shows, lora) == (False, None)
+
+
+def test_the_least_length_is_min_tokens(folder: Path) -> None:
+    replies(weights(folder), [ask("abc", min_new_tokens=5)])
+    ((_, params, *_),) = LLM.asked
+    assert params[0].min_tokens == 5
 
 
 def test_a_greedy_request_has_no_seed_and_no_stop(folder: Path) -> None:

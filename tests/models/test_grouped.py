@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from align.models import grouped
 from align.models.grouped import grouped_attention
 
 LAYOUT = ((5, (3, 4)), (1, (2, 0, 3)), (7, (6,)), (2, (0,)))
@@ -31,7 +32,9 @@ def attention(query, key, value, layout, *, scaling, window):
 
 @pytest.mark.parametrize("window", [None, 1, 2, 3, 6, 100])
 @pytest.mark.parametrize("key_heads", [1, 2, 4])
-def test_every_token_sees_its_own_response_and_prompt_and_nothing_else(window, key_heads):
+@pytest.mark.parametrize("shares", [True, False])
+def test_every_token_sees_its_own_response_and_prompt_and_nothing_else(window, key_heads, shares, monkeypatch):
+    monkeypatch.setattr(grouped, "_shares_under_mask", lambda device: shares)
     torch.manual_seed(0)
     total = sum(prompt + sum(responses) for prompt, responses in LAYOUT)
     states = [torch.randn(1, heads, total, 8, dtype=torch.float64) for heads in (4, key_heads, key_heads)]

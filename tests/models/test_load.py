@@ -176,4 +176,4 @@ def test_options_that_exclude_each_other_are_refused(tiny, options, lora, messag
 
 def test_a_class_without_default_layers_asks_for_them():
     with pytest.raises(ConfigError, match="give target_modules"):
-        Lora().targets("llama")
+        Lora().targets("opt")

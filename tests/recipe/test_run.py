@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from align.errors import ConfigError, StageError
-from align.recipe.plan import plan
+from align.recipe.plan import keyed, plan
+from align.recipe.recipe import Recipe
 from align.recipe.summary import prune, summary
 from align.recipe.workspace import Workspace
+from align.stages import sft
 
 TEXT = """
 seed: 0
@@ -204,3 +206,22 @@ def test_prune_keeps_what_another_run_refers_to(toys):
     # the first run has moved on; the second is linked to what the first made
     assert prune(first, dry_run=False) == []
     assert (second / "make" / "numbers.jsonl").exists()
+
+
+def test_a_data_set_that_cannot_be_resolved_is_said_and_the_rest_is_planned(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    path = tmp_path / "far.yaml"
+    path.write_text(
+        "stages:\n  clean: {problems: hf://datasets/a/b@main/train}\n  tests: {problems: $clean/problems.jsonl}"
+    )
+    said = states(Recipe.load(path))
+    assert said["clean"].startswith("a/b: HF_HUB_OFFLINE is set")
+    assert said["tests"] == "unknown until clean runs"
+
+
+def test_where_a_training_reports_to_is_not_in_its_key():
+    config = {"model": "m", "data": "d"}
+    plain, told = (sft.Config(**config, args=args) for args in ({}, {"report_to": "tensorboard"}))
+    assert keyed(plain) == keyed(told)
+    assert keyed(plain) != keyed(sft.Config(**config, args={"max_steps": 3}))

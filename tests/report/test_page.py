@@ -1,11 +1,13 @@
 """The page: complete, self-contained, and safe with whatever models write."""
 
+import dataclasses
 import fcntl
 import re
 import shutil
 import struct
 import subprocess
 import zlib
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import pytest
 from align.errors import DataError
 from align.io import write
 from align.report import write_report
-from align.report.page import LINES, program
+from align.report.collect import Evaluation, collect
+from align.report.page import LINES, program, render
 from align.schema import Problem
 
 from .conftest import sample
@@ -249,3 +252,25 @@ def test_a_browser_draws_the_page_and_finds_its_figures(finished, tmp_path):
     # a blank page has rows of one colour: next to no value in it is different from its neighbour
     assert sum(value != 0 for value in rows) > 0.005 * len(rows)
     assert len(set(rows)) > 50
+
+
+def tasks_measured() -> Evaluation:
+    table = {code: {"best": {"accuracy": 61.0}, "median": {"accuracy": 52.0}} for code in ("sw", "zh")}
+    return Evaluation(
+        stage="evaluate",
+        tasks={"xcopa": {"figure": "accuracy (sum)", "prompt": "best", "shots": 0, "examples": {"sw": 500, "zh": 500}}},
+        models={"base": {"xcopa": [50.0, 45.0, 55.0]}, "tuned": {"xcopa": [61.0, 57.0, 65.0]}},
+        paired={"tuned": {"xcopa": {"delta": 11.0, "low": 7.5, "high": 14.5}}},
+        details={name: {"xcopa": {"sum": {"languages": table}}} for name in ("base", "tuned")},
+        warnings=["evaluate: tuned was trained on XCOPA <b>"],
+    )
+
+
+def test_tasks_show_their_figures_differences_languages_and_warnings(trained):
+    report = dataclasses.replace(collect(trained.folder), evaluations=[tasks_measured()])
+    found = Page(render(report, datetime.now(UTC)))
+    assert "b" not in found.tags
+    for told in ("tuned 61.0", "+11.0", "sw 500, zh 500", "zh 61.0 52.0 61.0 52.0", "trained on XCOPA <b>"):
+        assert told in found.text
+    assert "Nothing is scored yet" not in found.text
+    assert "Nothing is scored yet" in page(trained).text

@@ -13,7 +13,7 @@ from align.schema import Problem, Record
 from align.show import show
 from align.show.kind import outputs_of
 from align.show.named import catalogue
-from align.show.record import FILES, RECORDS
+from align.show.record import FILES, OF_KIND, RECORDS
 from align.text.template import TEMPLATES
 
 PARTS = {"Record", "Hashed", "Message", "Limits"}
@@ -58,12 +58,12 @@ def test_every_record_and_every_file_of_records_is_known():
     assert records - PARTS - PLANNED <= {kind.__name__ for kind in RECORDS.values()}
     left = {file for kind in kinds() for file in outputs_of(kind) if file.endswith(".jsonl")}
     assert left - NO_RECORDS == FILES.keys()
-    assert set(FILES.values()) == RECORDS.keys()
+    assert {*FILES.values(), *(name for held in OF_KIND.values() for name in held)} == RECORDS.keys()
 
 
 def test_help_and_place_come_from_the_classes(capsys):
     text = told(capsys, "problem")
-    assert "found in problems.jsonl of clean, evolve, tests\n" in text
+    assert "found in problems.jsonl of clean, evolve, plan, tests\n" in text
     assert Problem.model_fields["entry_point"].description in text
     assert "text or list of messages" in text
     assert "\n  memory_mb " in text

@@ -40,3 +40,14 @@ def test_every_figure_is_whole_on_80_columns(monkeypatch):
     told = out.file.getvalue()
     for words in ("minus start-of-it-all", "[25.0, 52.5]", "[-25.0, +10.0]", "[43.3, 78.3]", "[98.0, 100.0]"):
         assert words in told
+
+
+def test_tasks_have_a_line_a_model_with_their_interval_and_the_difference_to_the_first(capsys):
+    models = {name: {"tasks": {"xcopa": [value, 40.0, 60.0]}} for name, value in (("base", 50.0), ("tuned", 56.25))}
+    paired = {"tuned-base": {"tasks": {"xcopa": {"delta": 6.25, "low": 1.0, "high": 11.5}}}}
+    show_scores({"scores": {"evaluate": {"problems": None, "models": models, "paired": paired}}})
+    title, heading, *lines = capsys.readouterr().out.strip().splitlines()
+    assert title == "evaluate: tasks, percent"
+    assert heading.split() == ["task", "model", "figure", "95", "%", "minus", "base", "95", "%"]
+    assert lines[-2].split() == ["xcopa", "base", "50.0", "[40.0,", "60.0]", "-", "-"]
+    assert lines[-1].split() == ["xcopa", "tuned", "56.2", "[40.0,", "60.0]", "+6.2", "[+1.0,", "+11.5]"]

@@ -63,11 +63,24 @@ def test_files_of_tests_and_samples_are_measured_and_the_figures_are_printed(
     assert (tmp_path / "out" / "calibration.json").read_bytes() == first
 
 
+def test_every_tier_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
+    run(tmp_path)
+    told = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert set(told["cases_by_tier"]) == {"extracted", "synthesised"}
+    assert "with_further" not in told
+    run(tmp_path, tiers=["extracted", "synthesised", "differential", "property"])
+    more = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert more["proposed"] == told["proposed"]
+    assert more["cases_by_tier"]["differential"]["precision"] == 1
+    assert list(more["with_further"]) == ["written", "and differential", "and property"]
+    assert more["with_further"]["written"]["cases"] < more["with_further"]["and differential"]["cases"]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"problems": [Problem(prompt="No tests.")]}, "holds no problem with tests to compare with"),
-        ({"tests": None, "extract": False}, "nobody writes tests: name models or tests"),
+        ({"tests": None, "tiers": ["synthesised"]}, "nobody writes tests: name models or tests"),
         ({"samples": None}, "no programs to run tests on: name candidates or samples"),
         ({"problems": [PROBLEM.model_copy(update={"meta": {}})]}, "tests.jsonl: no row is of one of the problems"),
     ],

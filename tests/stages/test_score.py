@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from align.errors import ConfigError, DataError, StageError
 from align.generate import Reply
 from align.io import write
+from align.models.entry import Endpoint, Weights
 from align.models.load import load_model
 from align.models.tiny import random_model, save_tiny, train_tokenizer
 from align.recipe.recipe import Recipe
 from align.recipe.stage import Context
 from align.schema import Problem
 from align.stages import score
+from align.text.encode import Encoder
 
 PROBLEMS = [
     Problem(prompt="Return one.", entry_point="f", tests=["assert f() == 1"]),
@@ -183,3 +186,141 @@ def test_what_is_asked_at_most_is_told_beforehand() -> None:
     told = score.demand(score.Config.model_validate({**values, "limit": 5, "max_new_tokens": 9}), 10)
     assert (told.asks, told.leaves) == ({"m": (40, 9), "o": (20, 9)}, 0)
     assert score.demand(score.Config.model_validate(values), 1).asks["o"][0] == 0
+
+
+def at_temperatures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passing: dict[float, list[int]], **keys: Any
+) -> Any:
+    """What the stage leaves where at each temperature so many of each problem's 4 samples pass."""
+    right = {problem.prompt: reply.text for problem, reply in zip(PROBLEMS, RIGHT, strict=True)}
+    counts = {(t, p.prompt): list(passed)[n] for t, passed in passing.items() for n, p in enumerate(PROBLEMS)}
+
+    class Answers:
+        keeps = False
+
+        def generate(self, requests: Any, done: Any = ()) -> Any:
+            found = {}
+            for place, request in enumerate(requests):
+                asked = (request.sampling.temperature, request.prompt.removeprefix("<s>"))
+                counts[asked] -= 1
+                found[place] = Reply(text=right[asked[1]] if counts[asked] >= 0 else "def f():\n    return 0\n")
+                assert request.prompt.startswith("<s>") == bool(keys.get("prefix"))
+            yield found
+
+    monkeypatch.setattr(Context, "generator", lambda *_: Answers())
+    write(tmp_path / "problems.jsonl", PROBLEMS)
+    values = {
+        "problems": str(tmp_path / "problems.jsonl"),
+        "isolation": "none",
+        "models": {"m": "m"},
+        "template": "raw",
+    }
+    config = score.Config.model_validate({**values, "n": 4, "temperature": list(passing), "k": [1, 2], **keys})
+    score.run(config, Context("s", tmp_path, 0))
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    return json.loads((tmp_path / "score.json").read_text()), rows
+
+
+def test_of_several_temperatures_each_k_takes_its_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # cold: one problem always; hot: every problem, but one sample in four
+    measured, rows = at_temperatures(tmp_path, monkeypatch, {0.2: [4, 0, 0], 0.8: [1, 1, 1]})
+    found = measured["models"]["m"]
+    assert found["pass@1"] == pytest.approx(100 / 3, abs=0.01)
+    assert found["pass@2"] == pytest.approx(50, abs=0.01)
+    assert found["best_temperature"] == {"pass@1": 0.2, "pass@2": 0.8}
+    assert (found["low@2"], found["high@2"]) == (50, 50)
+    cold, hot = found["temperatures"]["0.2"], found["temperatures"]["0.8"]
+    assert (cold["pass@1"], cold["pass@2"]) == (found["pass@1"], pytest.approx(100 / 3, abs=0.01))
+    assert (hot["pass@1"], hot["sampling"]["temperature"]) == (25, 0.8)
+    assert found["outcomes"] == {"passed": 7, "wrong_answer": 17}
+    assert [row["sample_index"] for row in rows if row["problem_id"] == PROBLEMS[1].id] == list(range(8))
+    assert [row["sample_index"] for row in rows if row["passed"]] == [0, 1, 2, 3, 4, 4, 4]
+
+
+def test_models_are_paired_at_their_own_best_temperatures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passing = {0.2: [8, 0, 0], 0.8: [2, 2, 2]}
+    measured, _ = at_temperatures(tmp_path, monkeypatch, passing, models={"a": "m", "b": "m"})
+    one, other = (measured["models"][name]["pass@1"] for name in "ab")
+    assert measured["paired"]["a-b"]["delta"] == pytest.approx(one - other, abs=0.01)
+    assert set(measured["paired"]) == {"a-b", "b-a"}
+
+
+def test_one_temperature_in_a_list_measures_what_it_does_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed, rows = at_temperatures(tmp_path, monkeypatch, {0.8: [3, 1, 0]})
+    monkeypatch.undo()
+    for path in tmp_path.glob(".*"):
+        path.unlink()
+    passing = {0.8: [3, 1, 0]}
+    alone, same_rows = at_temperatures(tmp_path, monkeypatch, passing, temperature=0.8)
+    extra = {"best_temperature", "temperatures", "sampling"}
+    assert {name: value for name, value in listed["models"]["m"].items() if name not in extra} == {
+        name: value for name, value in alone["models"]["m"].items() if name not in extra
+    }
+    assert rows == same_rows
+
+
+def test_a_prefix_stands_before_the_prompts_of_its_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_temperatures(tmp_path, monkeypatch, {0.2: [1, 1, 1], 0.8: [1, 1, 1]}, prefix={"m": "<s>"})
+    values = {"models": {"m": "m", "o": "m"}, "problems": "p", "template": "raw", "prefix": {"m": "<s>"}}
+    config = score.Config.model_validate(values)
+    asked = [score.prompt(config, PROBLEMS[0], name) for name in ("m", "m@20", "o")]
+    assert asked == ["<s>Return one.", "<s>Return one.", "Return one."]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"temperature": [0.2, 0.0], "n": 2}, "greedy samples are all the same"),
+        ({"temperature": [0.2, 0.2]}, "one temperature stands twice"),
+        ({"temperature": []}, "one or more numbers"),
+        ({"temperature": [0.2, -1.0]}, "one or more numbers ≥ 0"),
+        ({"prefix": {"mm": "<s>"}}, "no model 'mm': did you mean 'm'"),
+        ({"min_new_tokens": 9, "max_new_tokens": 8}, "is over max_new_tokens 8"),
+    ],
+)
+def test_sampling_that_makes_no_sense_is_refused(keys: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        score.Config.model_validate({"models": {"m": "m"}, "problems": "p", **keys})
+
+
+def test_temperatures_multiply_what_is_asked_at_most() -> None:
+    values = {"models": {"a": "m"}, "problems": "p", "n": 4, "temperature": [0.2, 0.6, 0.8], "k": [1]}
+    assert score.demand(score.Config.model_validate(values), 10).asks["m"][0] == 120
+
+
+BLOOMZ = Endpoint(base_url="http://localhost:1", model="bigscience/bloomz-7b1")
+
+
+@pytest.mark.parametrize(
+    ("file", "problems", "benchmark"),
+    [
+        ("problems.jsonl", [one.model_copy(update={"source": "mbpp"}) for one in PROBLEMS], "MBPP"),
+        ("problems.jsonl", [one.model_copy(update={"meta": {"task_id": "Mbpp/11"}}) for one in PROBLEMS], "MBPP"),
+        ("apps.jsonl", PROBLEMS, "APPS"),
+        ("problems.jsonl", PROBLEMS, None),
+        ("HumanEval.jsonl", [one.model_copy(update={"source": "humaneval"}) for one in PROBLEMS], None),
+    ],
+)
+def test_scoring_on_what_a_model_was_trained_on_warns(
+    file: str, problems: list[Problem], benchmark: str | None, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    write(tmp_path / file, problems)
+    monkeypatch.setattr(score, "sample", lambda *_: RIGHT)
+    models = {"bloomz": "bloomz", "other": "other"}
+    config = score.Config.model_validate({"problems": str(tmp_path / file), "isolation": "none", "models": models})
+    entries = {"bloomz": BLOOMZ, "other": Endpoint(base_url="http://localhost:1", model="bigcode/starcoder2-3b")}
+    counts = score.run(config, Context("s", tmp_path, 0, models=entries))
+    found = json.loads((tmp_path / "score.json").read_text())
+    lines = [f"s: bloomz was trained on {benchmark} (in xP3): its figure there measures nothing"] if benchmark else []
+    assert found.get("warnings", []) == lines
+    assert capsys.readouterr().err.splitlines() == [f"align: warning: {line}" for line in lines]
+    assert counts.get("warnings", 0) == len(lines)
+
+
+def test_a_special_token_as_a_prefix_is_one_token(models: Path) -> None:
+    tokenizer = load_model(Weights(model_name_or_path=str(models / "start")))[1]
+    values = {"models": {"m": "m"}, "problems": "p", "template": "raw", "prefix": {"m": tokenizer.eos_token}}
+    config = score.Config.model_validate(values)
+    encoder = Encoder(tokenizer)
+    ids = encoder.prompt(score.prompt(config, PROBLEMS[0], "m"))
+    assert ids == [tokenizer.eos_token_id, *encoder.prompt("Return one.")]

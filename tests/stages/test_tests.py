@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from align.generate import Reply
 from align.io import read, write
@@ -82,7 +83,44 @@ def test_examples_in_the_text_are_tests_where_nobody_is_asked(tmp_path: Path) ->
     (entry,) = read(tmp_path / "out" / "rejected.jsonl", Rejected)
     assert entry.record["id"] == bare.id
     with pytest.raises(Exception, match="no problem has tests"):
-        run(tmp_path, [Problem(prompt=text)], extract=False)
+        run(tmp_path, [Problem(prompt=text)], tiers=["synthesised"])
+
+
+EVERY = ["extracted", "synthesised", "differential", "property"]
+
+
+def test_tiers_that_nobody_writes_are_made_where_they_are_asked_for(tmp_path: Path) -> None:
+    config: dict[str, Any] = {
+        "models": ["teacher", "noisy"],
+        "candidates": [{"model": "noisy", "n": 6, "temperature": 1.0}, {"model": "teacher", "n": 2}],
+        "isolation": "none",
+        "workers": 1,
+    }
+    run(tmp_path, SEEDS[:6], **config)
+    before = kept(tmp_path)
+    run(tmp_path, SEEDS[:6], tiers=EVERY, **config)
+    after = kept(tmp_path)
+    assert not any("further" in problem.meta["tests"] for problem in before)
+    more = [problem for problem in after if "further" in problem.meta["tests"]]
+    assert more
+    for problem in more:
+        told = problem.meta["tests"]
+        assert sum(told["tiers"].values()) == len(problem.tests) == told["cases"]
+        assert {entry["tier"] for entry in told["further"]} <= {"differential", "property"}
+        assert told["tier"] == "synthesised"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"models": ["teacher"], "tiers": ["extracted"]}, "add it, or leave out `models`"),
+        ({"tiers": ["extracted", "property"]}, "`property` needs programs to run: name candidates"),
+        ({"tiers": ["native"]}, "native"),
+    ],
+)
+def test_tiers_that_do_not_fit_are_one_clear_line(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        tests.Config.model_validate({"problems": "p", **changed})
 
 
 class Server(Context):

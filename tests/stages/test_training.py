@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from align.errors import ConfigError, DataError
 from align.io import write
 from align.models.tiny import random_model, save_tiny, train_tokenizer
 from align.recipe.stage import Context
@@ -90,3 +91,37 @@ def test_kto_reads_rows_in_trls_form(model, tmp_path):
 def test_keys_that_do_not_go_together_are_refused(options: dict[str, Any], message):
     with pytest.raises(ValidationError, match=message):
         align.Config(**(DPO | options))
+
+
+def packed_rows(tmp_path):
+    rows = [MultitaskRow(inputs="add", targets=f"one {n}", pack=n // 3) for n in range(7)]
+    (tmp_path / "mix").mkdir()
+    write(tmp_path / "mix" / "rows.jsonl", rows)
+    return str(tmp_path / "mix" / "rows.jsonl")
+
+
+def test_a_mixture_is_tokenised_once_in_a_run_and_batches_count_its_packed_rows(model, tmp_path, monkeypatch):
+    data = packed_rows(tmp_path)
+    config = sft.Config(model=model, data=data, global_batch_size=2, normaliser="targets", args=ARGS | {"max_steps": 2})
+    counts = sft.run(config, context(tmp_path / "one"))
+    assert {name: counts[name] for name in ("rows", "trained_on", "packed_rows")} == {
+        "rows": 7,
+        "trained_on": 7,
+        "packed_rows": 3,
+    }
+    assert len(list((tmp_path / ".tokens").glob("*/store.json"))) == 1
+    monkeypatch.setattr("align.text.token_store.build", None)
+    assert sft.run(config, context(tmp_path / "two")) == counts
+
+
+def test_trl_has_no_packed_rows(model, tmp_path):
+    config = sft.Config(model=model, data=packed_rows(tmp_path), engine="trl", args=ARGS)
+    with pytest.raises(ConfigError, match=r"stages.train: trl has no packed rows .* write engine: align"):
+        sft.run(config, context(tmp_path / "trl"))
+
+
+def test_a_mixture_without_rows_is_an_error(model, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    write(data, [{"inputs": "a", "targets": ""}])
+    with pytest.raises(DataError, match=r"no row is left to train on, of 1: dropped .*empty_response"):
+        sft.run(sft.Config(model=model, data=str(data), args=ARGS), context(tmp_path / "out"))

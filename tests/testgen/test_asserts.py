@@ -91,3 +91,9 @@ def test_every_literal_comes_back_with_its_value(value: object, result: object) 
     (test,) = read_asserts(f"assert f({value!r}) == {result!r}")
     assert ast.literal_eval(test.expected) == result
     assert ast.literal_eval(test.call.removeprefix("f")) == value
+
+
+def test_a_number_too_long_to_be_written_breaks_nothing() -> None:
+    huge = "0x" + "f" * 5000
+    found = read_asserts(f"assert f({huge}) == 1\nassert f(1) == {huge}\nassert f(2) == 3")
+    assert [test.source for test in found] == ["assert f(2) == 3"]

@@ -101,6 +101,15 @@ def test_only_teachers_count_for_the_teachers_share() -> None:
     )
 
 
+def test_a_teacher_that_fails_an_example_of_the_text_is_none() -> None:
+    cases = [case("total([4, 4], 4) == 9", PROMPT), *(case(text) for text in TRUE)]
+    # both err alike, and so they agree on everything but the example, which nobody passes
+    assert run(cases, ("a", COMPACT), ("b", LOOP)).teacher_share == 0
+    right = [case(TRUE[0], PROMPT), *(case(text) for text in TRUE[1:])]
+    assert run(right, ("a", COMPACT), ("b", OFF_BY_ONE)).teacher_share == 1
+    assert run(right, ("student", COMPACT), ("b", OFF_BY_ONE)).teacher_share == 0
+
+
 def test_without_programs_nothing_is_kept() -> None:
     found = run([case(text) for text in TRUE])
     assert found.kept == ()

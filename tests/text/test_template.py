@@ -79,3 +79,11 @@ def test_every_humaneval_prompt_with_its_solution_still_parses_when_rearranged(s
         solutions = [json.loads(line)["canonical_solution"] for line in file]
     for problem, solution in zip(read(path, Problem), solutions, strict=True):
         ast.parse(render("humaneval", problem) + solution)
+
+
+def test_mbpp_shows_the_first_assert_alone_and_nothing_where_there_is_none() -> None:
+    asserts = ["assert add(1, 2) == 3", "assert add(0, 0) == 0"]
+    shown = Problem(prompt="Add two numbers.", tests=asserts)
+    assert render("mbpp", shown) == '"""\nAdd two numbers.\nassert add(1, 2) == 3\n"""\n'
+    assert render("mbpp", Problem(prompt="Add two numbers.")) == '"""\nAdd two numbers.\n"""\n'
+    assert "candidate" not in render("mbpp", HUMANEVAL)

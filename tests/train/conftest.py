@@ -84,7 +84,7 @@ def run(tiny, tmp_path):
     """Train in a fresh folder (or `out`), by default one step whose update is the gradient."""
     count = 0
 
-    def start(rows, loss=None, *, model=None, out=None, args=None, eval_rows=(), **options):
+    def start(rows, loss=None, *, model=None, out=None, args=None, eval_rows=(), measure=None, **options):
         nonlocal count
         count += 1
         out = out or tmp_path / f"run{count}"
@@ -92,7 +92,7 @@ def run(tiny, tmp_path):
         given = {"global_batch_size": 24, "max_tokens_per_batch": 10**6} | options
         entry = Weights(model_name_or_path=str(model or tiny()))
         asked = Options(loss=loss, args=GRADIENT if args is None else args, **given)
-        counts = train(rows, entry, asked, out=out, eval_rows=eval_rows)
+        counts = train(rows, entry, asked, out=out, eval_rows=eval_rows, measure=measure)
         return out, counts
 
     return start

@@ -6,7 +6,9 @@ import sys
 import time
 
 import pytest
+import torch
 
+from align.errors import StageError
 from align.io import write
 from align.models.entry import Weights
 from align.models.load import load_model
@@ -85,11 +87,95 @@ def test_a_checkpoint_without_its_marker_does_not_count(tmp_path):
     assert not (tmp_path / "checkpoint-9").exists()
 
 
-def test_only_the_last_state_is_kept(tmp_path):
-    for step in (3, 6, 9, 12):
+def test_the_last_two_states_are_kept_and_one_while_a_third_is_written(tmp_path):
+    for step in (3, 6, 9):
         (tmp_path / f"checkpoint-{step}").mkdir()
         checkpoints.finish(tmp_path / f"checkpoint-{step}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-12"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-6", "checkpoint-9"]
+    checkpoints.make_room(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-9"]
+
+
+@pytest.mark.parametrize("how", ["cut", "changed", "missing", "marker"])
+def test_a_damaged_state_is_named_and_the_one_before_is_used(tmp_path, capsys, how):
+    for step in (3, 6):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "policy.safetensors").write_bytes(b"weights")
+        checkpoints.finish(folder)
+    assert checkpoints.last_intact(tmp_path, "sft").name == "checkpoint-6"
+    path = tmp_path / "checkpoint-6" / ("complete" if how == "marker" else "policy.safetensors")
+    path.unlink() if how == "missing" else path.write_bytes(b"weightz" if how == "changed" else b"w")
+    assert checkpoints.last_intact(tmp_path, "sft").name == "checkpoint-3"
+    told = capsys.readouterr().err
+    fault = {
+        "cut": "policy.safetensors has 1 bytes of 7",
+        "changed": "policy.safetensors holds other bytes than were written",
+        "missing": "policy.safetensors is missing",
+        "marker": "cannot be read (",
+    }[how]
+    assert f"checkpoint-6: {fault}" in told
+    assert told.count("\n") == 1
+    assert told.endswith("going on from step 3\n")
+    (tmp_path / "checkpoint-3" / "policy.safetensors").write_bytes(b"")
+    assert checkpoints.last_intact(tmp_path, "sft") is None
+    assert "starting anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["policy.safetensors", "optimizer.pt"])
+def test_a_training_with_a_damaged_state_ends_with_the_bytes_of_an_undisturbed_one(run, name, capfd):
+    calm, _ = run(SFT, **OPTIONS)
+    out, _ = run(SFT, **OPTIONS)
+    shutil.rmtree(out / "model")
+    damaged = out / ".resume" / "checkpoint-12" / name
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    capfd.readouterr()
+    run(SFT, out=out, **OPTIONS)
+    assert f"checkpoint-12: {name} has" in capfd.readouterr().err
+    assert left(out) == left(calm)
+
+
+def test_sigterm_saves_the_step_and_the_next_start_ends_with_the_bytes_of_an_undisturbed_one(tiny, tmp_path, run):
+    data, out = tmp_path / "pairs.jsonl", tmp_path / "told"
+    write(data, PAIRS)
+    out.mkdir()
+    # a save would hide what a state between two saves has to hold; a line of metrics spans steps before and after it
+    options = OPTIONS | {"args": ARGS | {"max_steps": 60, "logging_steps": 4, "save_steps": 50}}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tiny()), str(data), str(out), json.dumps(options)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not ((out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size) and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 143, told
+    (state,) = out.glob(".resume/checkpoint-*")
+    assert f"ended by SIGTERM after step {state.name.partition('-')[2]} of 60" in told
+    assert not (out / "checkpoints").exists()
+    calm, _ = run(PAIRS, Dpo(name="dpo"), **options)
+    run(PAIRS, Dpo(name="dpo"), out=out, **options)
+    assert left(out) == left(calm)
+
+
+def test_a_full_disk_while_a_state_is_written_leaves_the_one_before(run, monkeypatch):
+    calm, _ = run(SFT, **OPTIONS)
+    out = calm.parent / "full"
+    plain = torch.save
+
+    def full(value, path, *args, **options):
+        plain(value, path, *args, **options)
+        if "checkpoint-6" in str(path):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(StageError, match=r"checkpoint-6: cannot be written .*No space left.*make room and run again"):
+        run(SFT, out=out, **OPTIONS)
+    monkeypatch.undo()
+    assert checkpoints.last_whole(out / ".resume").name == "checkpoint-3"
+    run(SFT, out=out, **OPTIONS)
+    assert left(out) == left(calm)
 
 
 @pytest.mark.parametrize("lora", [None, Lora(r=4)])
@@ -110,7 +196,7 @@ def test_a_checkpoint_is_a_model_and_the_last_one_is_the_final_model(run, lora):
 def test_save_total_limit_is_of_models(run):
     out, _ = run(SFT, global_batch_size=8, args=ARGS | {"save_total_limit": 2})
     assert {path.name for path in (out / "checkpoints").iterdir()} == {"checkpoint-9", "checkpoint-12"}
-    assert [path.name for path in (out / ".resume").iterdir()] == ["checkpoint-12"]
+    assert {path.name for path in (out / ".resume").iterdir()} == {"checkpoint-9", "checkpoint-12"}
 
 
 def test_a_torn_model_is_hidden_and_replaced(tmp_path):

@@ -1,0 +1,1 @@
+"""Turn a trained model into what others load: whole safetensors, quantised forms, a card, a repository on the hub."""
