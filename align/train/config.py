@@ -74,9 +74,37 @@ class AlignConfig(TrainingArguments):
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
         # precision changes results, so these arguments decide it, not the launcher's file
         os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
+        self.use_cpu = self.use_cpu or ranks_have_no_device()
         super().__post_init__()  # type: ignore[no-untyped-call]
+        check_ranks(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as trackers log them."""
         plain: dict[str, Any] = super().to_dict()  # type: ignore[no-untyped-call]
         return plain | {"loss": None if self.loss is None else self.loss.model_dump()}
+
+
+def ranks_have_no_device() -> bool:
+    """Whether a launcher started several processes on a machine without accelerators.
+
+    transformers has to be told: else it takes each of them for a training of its own.
+    """
+    return launched() > 1 and not torch.accelerator.is_available()
+
+
+def check_ranks(args: TrainingArguments) -> None:
+    """Refuse to train beside other processes instead of with them, all of which would write the same files.
+
+    Raises:
+        ConfigError: the training has not as many processes as the launcher started.
+    """
+    if args.world_size != launched():
+        raise ConfigError(
+            f"the launcher started {launched()} processes, and this training has {args.world_size}: name a "
+            "configuration of accelerate for this machine (recipes/accelerate)"
+        )
+
+
+def launched() -> int:
+    """Processes that the launcher started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

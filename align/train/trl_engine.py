@@ -29,6 +29,7 @@ from ..text.collate import Group, on_device
 from ..text.encode import Encoder
 from . import checkpoints
 from .arguments import DEFAULTS
+from .config import check_ranks, launched, ranks_have_no_device
 from .data import Row, check_left, encode_rows, length_limit
 from .options import Options
 from .policy import Policy
@@ -143,18 +144,19 @@ def cut(groups: Sequence[Group], global_batch_size: int, max_tokens_per_batch: i
 
 def _config(options: Options, groups: Sequence[Group], out: Path) -> Any:
     """SFTConfig or DPOConfig with the stage's arguments, and ours where trl's defaults differ."""
-    trl, world_size = _trl(), int(os.environ.get("WORLD_SIZE", "1"))
-    size, accumulation = cut(groups, options.global_batch_size, options.max_tokens_per_batch, world_size)
+    trl = _trl()
+    size, accumulation = cut(groups, options.global_batch_size, options.max_tokens_per_batch, launched())
     args = dict(options.args)
     epochs, per_epoch = args.pop("num_train_epochs", 3.0), math.ceil(len(groups) / options.global_batch_size)
     steps = args.pop("max_steps", None) or max(1, math.ceil(epochs * per_epoch))
     args.pop("save_total_limit", None)
     ours = {"bf16": False, "activation_checkpointing": False, "report_to": "none", "save_strategy": "steps"}
+    ours["use_cpu"] = ranks_have_no_device()
     kind, loss = (trl.DPOConfig, loss_types(options.loss)) if isinstance(options.loss, Dpo) else (trl.SFTConfig, {})
     # precision changes results, so the recipe decides it, not the launcher's file
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if args.get("bf16") else "fp16" if args.get("fp16") else "no"
     try:
-        return kind(
+        found = kind(
             output_dir=str(out / checkpoints.STATES),
             max_steps=steps,
             per_device_train_batch_size=size,
@@ -170,6 +172,8 @@ def _config(options: Options, groups: Sequence[Group], out: Path) -> Any:
         )
     except (ValueError, TypeError, ImportError, RuntimeError) as error:
         raise ConfigError(f"args: {str(error).strip().splitlines()[0]}") from None
+    check_ranks(found)
+    return found
 
 
 def _trainer(

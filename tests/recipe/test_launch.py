@@ -27,7 +27,7 @@ stages:
     model: base
     data: ../rows.jsonl
     global_batch_size: 8
-    args: {max_steps: 400, logging_steps: 1, save_steps: 399, learning_rate: 1.0e-3, use_cpu: true}
+    args: {max_steps: 400, logging_steps: 1, save_steps: 399, learning_rate: 1.0e-3}
     launch: {num_processes: 2}
 """
 FEW = ("stages.sft.args.max_steps=6", "stages.sft.args.save_steps=3")
@@ -66,6 +66,7 @@ def start(project, *overrides, entrance="spawned", patch=""):
     (project / "patch" / "sitecustomize.py").write_text(patch)
     paths = os.pathsep.join([str(project / "patch"), str(REPO), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
     command = [sys.executable, *ENTRANCES[entrance], "recipes/r.yaml", *overrides]
     return subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True)
 

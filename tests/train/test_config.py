@@ -3,7 +3,7 @@
 import pytest
 
 from align.errors import ConfigError
-from align.train.config import FIXED, AlignConfig
+from align.train.config import FIXED, AlignConfig, check_ranks
 from align.train.trainer import AlignTrainer
 
 from .conftest import SFT
@@ -38,3 +38,11 @@ def test_ranks_get_neither_repeated_nor_dispatched_batches(tmp_path):
     assert {name: getattr(config.accelerator_config, name) for name in FIXED["accelerator_config"]} == dict.fromkeys(
         FIXED["accelerator_config"], False
     )
+
+
+def test_a_training_beside_the_launchers_other_processes_is_refused(tmp_path, monkeypatch):
+    config = AlignConfig(str(tmp_path), use_cpu=True)
+    check_ranks(config)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="started 2 processes, and this training has 1"):
+        check_ranks(config)
