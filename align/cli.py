@@ -203,14 +203,11 @@ def _plan(arguments: argparse.Namespace) -> int:
     recipe = Recipe.load(arguments.recipe, arguments.overrides)
     card = cards.card(arguments.card) if arguments.card else cards.detected()
     workspace = Workspace(Path("runs").resolve(), arguments.run or recipe.name)
-    try:
-        steps = plan(recipe, workspace)
-        took = {step.stage.name: workspace.last(step.stage.name) for step in steps}
-        show_plan(steps, {name: manifest.data["seconds"] for name, manifest in took.items() if manifest})
-        show_estimates(estimate(recipe, steps), recipe.models)
-    finally:
-        # sizes are known also where the hub does not answer
-        _show_needs(recipe, card, arguments.tokens_per_second)
+    steps = plan(recipe, workspace)
+    took = {step.stage.name: workspace.last(step.stage.name) for step in steps}
+    show_plan(steps, {name: manifest.data["seconds"] for name, manifest in took.items() if manifest})
+    show_estimates(estimate(recipe, steps), recipe.models)
+    _show_needs(recipe, card, arguments.tokens_per_second)
     return 0
 
 
