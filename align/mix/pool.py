@@ -160,8 +160,9 @@ def _assemble(parts: Sequence[Part], made: Sequence[RenderedPart], folder: Path,
             for reason, text in found.examples.items():
                 examples.setdefault(reason, text)
     if not sum(map(len, columns["keys"])):
-        why = next(iter(sorted(examples.items())), ("", "no source has a row"))
-        raise DataError(f"no row is left of {len(parts)} sources and templates ({' '.join(why).strip()})")
+        count = ", ".join(f"{number} {reason}" for reason, number in sorted(sum(dropped, Counter()).items()))
+        why = next((" ".join(some) for some in sorted(examples.items())), count or "no source has a row")
+        raise DataError(f"no row is left of {len(parts)} sources and templates ({why})")
     save(folder / ARRAYS, {name: np.concatenate(values) for name, values in columns.items()})
     told = {"dropped": [dict(sorted(some.items())) for some in dropped], "examples": dict(sorted(examples.items()))}
     write_json(folder / TOLD, {**told, "languages": list(languages), "key": key})

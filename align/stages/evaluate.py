@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -188,8 +188,9 @@ def run(config: Config, context: Context) -> Counts:
     score = compare(list(models), {task: (results[task], figures[task]) for task in made}, seed=context.seed)
     score |= {"tasks": {task: facts(config, task, made[task], figures[task]) for task in made}, "steps": steps}
     found: Counts = {"rows": sum(len(rows.choices) + len(rows.questions) for rows in made.values())}
+    if dropped := sum((rows.dropped for rows in made.values()), Counter[str]()):
+        found["dropped"] = dict(sorted(dropped.items()))
     for name, count in (
-        ("dropped", sum(rows.dropped.total() for rows in made.values())),
         ("unscored", sum(map(len, score["unscored"].values()))),
         ("warnings", len(warnings)),
     ):

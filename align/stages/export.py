@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, ValidationInfo, model_validator
 
 from ..config import Section, bad_key
-from ..errors import StageError
+from ..errors import DataError, StageError
 from ..export.formats import FOLDERS, Format, is_calibrated
 from ..io import replacing, rows, write_json
 from ..models.entry import Dtype, Weights
@@ -84,6 +84,7 @@ def run(config: Config, context: Context) -> Counts:
     token = _token(config)
     entry = context.weights(config.model)
     check_forms(config.forms, model_type(entry))
+    results = _scored(config.results) if config.results else {}
     state: dict[str, Any] = _state(context.out)
     for name in config.forms:
         folder = context.out / FOLDERS[name]
@@ -96,7 +97,7 @@ def run(config: Config, context: Context) -> Counts:
             state[name] = quantised(name, context.out / FOLDERS["safetensors"], folder, calibration)._asdict()
         write_json(context.out / STATE, state)
     forms = {name: state[name] for name in config.forms}
-    _describe(config, context, entry, forms)
+    _describe(config, context, entry, forms, results)
     write_json(context.out / "export.json", {"model": context.label(config.model), "forms": forms})
     counts: Counts = {"MB": {name: round(made["bytes"] / 1e6, 3) for name, made in forms.items()}}
     if config.push_to_hub is not None and token is not None:
@@ -146,7 +147,7 @@ def _texts(config: Config) -> list[str]:
     return found
 
 
-def _describe(config: Config, context: Context, entry: Weights, forms: dict[str, Any]) -> None:
+def _describe(config: Config, context: Context, entry: Weights, forms: dict[str, Any], results: Any) -> None:
     """Leave the card, and what is known of benchmarks, beside every form."""
     from ..export.card import Subject, card
     from ..export.lineage import ancestors, data_sets, hub_ids
@@ -155,7 +156,6 @@ def _describe(config: Config, context: Context, entry: Weights, forms: dict[str,
 
     stages = ancestors(context.out.parent, context.labels.get(config.model))
     known, base = trained_on(entry), _base(context, entry, stages)
-    results = json.loads(Path(config.results).read_text(encoding="utf-8")) if config.results else {}
     text = card(
         Subject(
             title=context.label(config.model),
@@ -175,6 +175,21 @@ def _describe(config: Config, context: Context, entry: Weights, forms: dict[str,
             write_trained_on(folder, known)
         with replacing(folder / "README.md") as file:
             file.write(text)
+
+
+def _scored(path: str) -> Any:
+    """What a `score.json` says of the models.
+
+    Raises:
+        DataError: it is another file.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("models"), dict):
+        raise DataError(f"results: {path} is no score.json: name that of a score stage, as $score/score.json")
+    return found
 
 
 def _base(context: Context, entry: Weights, stages: "list[Ancestor]") -> str | None:

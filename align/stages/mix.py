@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ..config import Section, bad_key
-from ..errors import ConfigError, suggest
-from ..io import write_json
+from ..config import Section, bad_key, unset_variables
+from ..errors import AlignError, ConfigError, suggest
+from ..io import HUB, write_json
 from ..mix.figures import by_set, by_task, show, total_dropped
 from ..mix.mixture import By, Lengths, Mixture, Settings, Unit, check_weights, mix
 from ..mix.part import Part, parts
@@ -70,6 +70,35 @@ class From(Section):
         if self.names is not None and self.templates is None:
             raise bad_key("names", "names templates, and none are given: add templates")
         return self
+
+    @model_validator(mode="after")
+    def _can_serve(self, info: ValidationInfo) -> "From":
+        """Of a recipe: templates, names and languages are known before the stages ahead of this one have run."""
+        if info.context is None:
+            return self
+        found = self._resolved(info.context)
+        for key, read in (("templates", found.chosen), ("xp3" if self.data is None else "data", found.sources)):
+            written = getattr(found, key)
+            if all(Path(path).exists() for path in (written if isinstance(written, list) else [written or "."])):
+                try:
+                    read()
+                except AlignError as error:
+                    raise bad_key(key, str(error)) from None
+        return self
+
+    def _resolved(self, recipe: Any) -> "From":
+        """Itself with the paths on this machine; what no path tells yet stays."""
+
+        def here(written: str) -> str:
+            told = written.startswith(("$", HUB)) or written in recipe.benchmarks or bool(unset_variables(written))
+            return written if told else str(recipe.path(written))
+
+        given = {"xp3": self.xp3, "data": self.data, "templates": self.templates}
+        paths = {
+            key: [here(path) for path in value] if isinstance(value, list) else value and here(value)
+            for key, value in given.items()
+        }
+        return self.model_copy(update=paths)
 
     def sources(self) -> tuple[list[Source], list[Source]]:
         """(those that train, those left out).

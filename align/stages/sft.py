@@ -204,6 +204,8 @@ def train_on(config: Config, context: Context, kind: "type[Row]") -> Counts:
     from ..train.run import train
 
     held_out = [] if config.eval_data is None else _read(config.eval_data, config, entry, kind)
+    if config.eval_data is not None and not held_out:
+        raise StageError(f"stages.{context.name}: {config.eval_data} holds no row to evaluate on: remove eval_data")
     asked = config.eval_generate
     measure = asked.measure(held_out, context.seed, f"stages.{context.name}") if asked else None
     counts = train(trained, entry, options, out=context.out, eval_rows=held_out, measure=measure, label=context.name)

@@ -98,6 +98,8 @@ def test_a_part_left_in_the_middle_is_rendered_whole(source, tmp_path):
 def test_no_row_left_says_why(source, tmp_path):
     with pytest.raises(DataError, match=r"no row is left of 1 sources and templates \(empty_target words.sw.jsonl:1"):
         build(parts([(source("sw", 3, tail=""), TELL)]), tmp_path / "p", seed=0, workers=1)
+    with pytest.raises(DataError, match=r"no row is left of 1 sources and templates \(3 short_target\)"):
+        build(parts([(source("sw", 3), TELL)]), tmp_path / "q", seed=0, min_target_characters=999, workers=1)
 
 
 @pytest.mark.parametrize(

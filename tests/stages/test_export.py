@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from align import Recipe
-from align.errors import BackendError, ConfigError
+from align.errors import BackendError, ConfigError, DataError
 from align.io import write, write_json
 from align.models.tiny import random_model, save_tiny, train_tokenizer
 from align.models.trained_on import benchmarks_of
@@ -130,6 +130,14 @@ def test_the_card_passes_on_terms_results_and_what_not_to_evaluate_on(exported, 
     assert "MBPP: do not evaluate on them" in card
     assert "| rrtf | 61.6 | 55.0–68.0 | 164 | 200 |" in card
     assert benchmarks_of(out / "model") == ("MBPP",)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}\n{"a": 2}\n', "[]", '{"models": []}', ""])
+def test_results_that_are_no_score_are_refused_before_anything_is_made(exported, tmp_path, text):
+    (tmp_path / "results.jsonl").write_text(text)
+    with pytest.raises(DataError, match=r"results: .*results\.jsonl is no score\.json: name that of a score stage"):
+        exported(results=str(tmp_path / "results.jsonl"))
+    assert not list((tmp_path / "run" / "export").iterdir())
 
 
 def test_an_interrupted_export_makes_only_what_is_not_whole(exported, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -210,6 +211,26 @@ def test_a_wrong_setting_is_one_line_with_its_place(folder, change, says):
         Recipe.load("recipe.yaml")
     assert f"stages.mix.{says}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("{data: words.en.jsonl, templates: words.yaml, names: [aks]}", "templates: .*no template 'aks': did you mean"),
+        ("{data: words.en.jsonl, templates: bad.yaml}", "templates: .*bad.yaml:1: unknown key 'inputt'"),
+        ("{data: words.en.jsonl, language: klingon}", "data: .*unknown language 'klingon'"),
+        ("{data: words.jsonl}", "data: .*the name does not tell the language"),
+        ("{xp3: xp3, languages: [sw]}", "xp3: .*sw"),
+    ],
+)
+def test_a_check_finds_a_source_that_cannot_serve(folder, source, says, capsys):
+    (folder / "bad.yaml").write_text("- {name: bad, inputt: x, target: y}\n")
+    (folder / "words.jsonl").write_text((folder / "words.en.jsonl").read_text())
+    (folder / "recipe.yaml").write_text(f"stages: {{mix: {{sources: [{source}]}}}}\n")
+    assert main(["check", "recipe.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(rf"recipe.yaml:1: stages.mix.sources.0.{says}", said)
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from align.errors import ConfigError
+from align.errors import ConfigError, StageError
 from align.io import write
 from align.models.tiny import random_model, save_tiny, train_tokenizer
 from align.recipe.stage import Context
@@ -49,6 +49,13 @@ def test_answers_are_measured_and_choose_the_model(folder):
     name = "model.safetensors"
     kept = folder / "out" / "checkpoints" / f"checkpoint-{best}" / name
     assert (folder / "out" / "model" / name).read_bytes() == kept.read_bytes()
+
+
+def test_held_out_rows_that_are_none_are_said_before_training(folder):
+    (folder / "none.jsonl").touch()
+    given = config(folder).model_copy(update={"eval_data": str(folder / "none.jsonl")})
+    with pytest.raises(StageError, match=r"stages\.tune: .*none\.jsonl holds no row to evaluate on: remove eval_data"):
+        sft.run(given, Context(name="tune", out=folder / "out", seed=0))
 
 
 def test_rows_that_are_no_tasks_are_not_asked(folder):
