@@ -143,7 +143,8 @@ def spawn(
         command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     for option, value in launch.items():
         command += [f"--{option}", str(value)]
-    command += ["-m", "align", "run", recipe_path, *overrides, "--only", stage, "--run", run]
+    # forced: another run may have the stage, and whether that will do is decided already
+    command += ["-m", "align", "run", recipe_path, *overrides, "--only", stage, "--force", stage, "--run", run]
     # nothing between fork and exec but one system call
     process = subprocess.Popen(
         command, env=SAVING | os.environ | {HELD: "1"}, preexec_fn=end_with_parent, start_new_session=True

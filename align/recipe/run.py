@@ -190,7 +190,9 @@ class _Run:
     def _work(self, step: Step, key: str, folder: Path) -> Manifest:
         stage = step.stage
         started = time.monotonic()
-        if stage.trains and stage.config.launch is not None and not launch.is_launched():  # type: ignore[attr-defined]
+        # of one process accelerate tells no rank, so that being launched does not show
+        here = launch.is_launched() or launch.is_spawned()
+        if stage.trains and stage.config.launch is not None and not here:  # type: ignore[attr-defined]
             return self._spawn(stage, folder, key)
         counts = call(self.recipe, stage, folder, self.done, self.leader)
         data = {

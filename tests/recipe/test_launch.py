@@ -180,6 +180,16 @@ def test_sigterm_saves_on_all_ranks_and_the_next_start_ends_with_the_same_bytes(
     assert left(project) == disturbed
 
 
+def test_one_launched_process_trains_again_by_force_what_another_run_has(project):
+    given = ("stages.sft.args.max_steps=1", "stages.sft.args.save_steps=1")
+    _, told = start(project, *given, "stages.sft.launch=null").communicate(timeout=120)
+    process = start(project, *given, "stages.sft.launch.num_processes=1", "--run", "other", "--force", "sft")
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    (folder,) = (project / "runs" / "other").glob("sft-*")
+    assert (folder / "stage.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("codes", "rank"),
     [

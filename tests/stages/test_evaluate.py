@@ -18,6 +18,7 @@ from align.models.tiny import random_model, save_tiny, train_tokenizer
 from align.models.trained_on import TrainedOn, write_trained_on
 from align.recipe.recipe import Recipe
 from align.recipe.stage import Context
+from align.report.page import write_report
 from align.score.choosing import chosen
 from align.score.classify import Choice, Chosen
 from align.score.multitask import ChoiceResult, TextResult
@@ -304,3 +305,13 @@ def test_a_run_of_it_is_shown_with_the_tasks_and_its_page_has_them(place, models
     assert "own by language" in (place / "runs/recipe/report.html").read_text()
     assert main(["run", str(path)]) == 0
     assert "cached" in capsys.readouterr().out
+
+
+def test_what_no_prompt_fits_is_counted_by_reason_also_in_the_report(place, models):
+    rows = [{"a": f"the man {n}", "b": "water", "c": f"tap {n}", "label": n % 2} for n in range(3)]
+    lacking = {"a": "the man", "b": "water", "label": 0}
+    (place / "odd.test.en.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, lacking]))
+    path = recipe(place, models, {"odd": {"data": "odd.test.en.jsonl", "templates": "own.yaml"}})
+    folder = Recipe.load(path).run()
+    assert json.loads((folder / "evaluate" / "stage.json").read_text())["counts"]["dropped"] == {"missing_field": 1}
+    assert write_report(folder).is_file()
