@@ -126,11 +126,16 @@ def _results(score: Mapping[str, Any]) -> str:
     if not models:
         return "None is given."
     rows = []
+    tasks = []
     for name, summary in models.items():
         if "pass@1" in summary:
             interval = f"{summary['low']:.1f}–{summary['high']:.1f}"
             rows.append((name, f"{summary['pass@1']:.1f}", interval, summary["problems"], summary["n"]))
-    return _table(("model", "pass@1 %", "95 %", "problems", "samples a problem"), rows)
+        for task, (value, low, high) in summary.get("tasks", {}).items():
+            tasks.append((name, task, f"{value:.1f}", f"{low:.1f}–{high:.1f}"))
+    tables = [_table(("model", "pass@1 %", "95 %", "problems", "samples a problem"), rows)] if rows else []
+    tables += [_table(("model", "task", "%", "95 %"), tasks)] if tasks else []
+    return "\n\n".join(tables) or "None is known."
 
 
 def _forms(forms: Mapping[str, Mapping[str, Any]]) -> str:

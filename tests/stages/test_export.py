@@ -132,6 +132,12 @@ def test_the_card_passes_on_terms_results_and_what_not_to_evaluate_on(exported, 
     assert benchmarks_of(out / "model") == ("MBPP",)
 
 
+def test_the_card_tells_results_of_tasks(exported, tmp_path):
+    (tmp_path / "score.json").write_text(json.dumps({"models": {"tuned": {"tasks": {"xcopa": [61.25, 58.0, 64.5]}}}}))
+    _, out = exported(results=str(tmp_path / "score.json"))
+    assert "| tuned | xcopa | 61.2 | 58.0–64.5 |" in (out / "README.md").read_text()
+
+
 @pytest.mark.parametrize("text", ['{"a": 1}\n{"a": 2}\n', "[]", '{"models": []}', ""])
 def test_results_that_are_no_score_are_refused_before_anything_is_made(exported, tmp_path, text):
     (tmp_path / "results.jsonl").write_text(text)
