@@ -27,6 +27,7 @@ from .sandbox.memory import file_of
 _COMMAND = ("-s", "-P", "-S", "-B", "-W", "ignore", "-m", "sandbox.warden")
 _END_SECONDS = 5.0
 ENVIRONMENT = {
+    "LD_BIND_NOW": "1",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
@@ -81,7 +82,8 @@ class Worker:
             stderr=self._stderr,
             pass_fds=[theirs.fileno()],
             cwd="/",
-            env=ENVIRONMENT,
+            # functions of libraries are looked up now, not in every candidate
+            env={**ENVIRONMENT, "LD_BIND_NOW": "1"},
             start_new_session=True,  # Ctrl-C at the terminal is for us; the zygote ends when its channel does
         )
         theirs.close()

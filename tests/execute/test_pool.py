@@ -319,3 +319,16 @@ def one_assert(source):
     except SyntaxError:
         return False
     return len(body) == 1 and isinstance(body[0], ast.Assert)
+
+
+@pytest.mark.parametrize("module", ["random", "numpy.random"])
+def test_what_programs_draw_at_random_is_the_same_in_every_process(module):
+    """A verdict that hangs on chance could not be repeated."""
+    draw = f"import numpy, random\ndef f():\n    raise ValueError({module}.random())"
+    drawing = [program_for(PROBLEM, solution=f"{draw}  # {text}") for text in ("one", "another")]
+    said = set()
+    for _ in range(2):
+        with Pool(workers=1) as pool:
+            said |= {execution.stderr_tail.splitlines()[-1] for execution in pool.run(drawing)}
+    assert len(said) == 1
+    assert said.pop().startswith("ValueError: 0.")

@@ -1,6 +1,6 @@
 """Take a zygote, and the processes it forks, out of reach of the machine. Judges nothing; runs no program.
 
-`enter` once, in the zygote; `fork` and `lock` for every process. By level:
+`enter` once, in the warden, `adopt` in its zygote; `fork` and `lock` for every process. By level:
 
     A     namespaces of its own (user, pid, mount, network, IPC, host name), a root with nothing but the interpreter,
           an unprivileged user, Landlock where the kernel has it, a pid namespace a process, no capabilities, seccomp.
@@ -16,7 +16,7 @@ import math
 import os
 import resource
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from . import landlock, libc, namespaces, privileges, root, seccomp
 from .seccomp import Role
@@ -58,7 +58,7 @@ class _State(NamedTuple):
 
     level: Level
     processes: int
-    filters: dict[Role, seccomp.Filter]
+    filters: dict[seccomp.Part, seccomp.Filter]
     back: Callable[[], int] = int
     """Make the zygote's own pid namespace the one that children are born into."""
     away: Callable[[], int] = int
@@ -68,6 +68,7 @@ class _State(NamedTuple):
 
 
 _state: _State | None = None
+_is_zygote = False
 _moved: dict[str, str] = {}
 
 
@@ -113,9 +114,18 @@ def fork() -> int:
 
 
 def adopt() -> None:
-    """Let a process that was forked by os.fork alone, in the place, fork as the one that entered it does."""
-    if _entered().level == "A":
+    """Make this process, forked by os.fork alone in the place if at all, a zygote: what it forks become candidates.
+
+    Cannot be undone: only what a zygote does is possible from here.
+    """
+    global _is_zygote
+    state = _entered()
+    if state.level == "A":
         _mark_namespace()
+    limit("candidate")
+    if state.filters:
+        state.filters["zygote"].install(os.getpid())
+    _is_zygote = True
 
 
 def _mark_namespace() -> None:
@@ -152,6 +162,8 @@ def lock(role: Role, memory_bytes: int, cpu_seconds: float) -> None:
         cpu_seconds: the next but one whole second sends SIGXCPU (which pid 1 ignores), the one after SIGKILL.
     """
     state = _entered()
+    if role == "candidate" and not _is_zygote:
+        raise JailError("a candidate is forked by a zygote, of which it has most of its filter")
     whole = math.ceil(cpu_seconds) + 1
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
@@ -217,10 +229,10 @@ def _enter_a(place: Place) -> _State:
     )
 
 
-def _filters(*, own_files: bool) -> dict[Role, seccomp.Filter]:
+def _filters(*, own_files: bool) -> dict[seccomp.Part, seccomp.Filter]:
     may_truncate = own_files or landlock.abi() >= 3
-    roles: tuple[Role, ...] = ("candidate", "tester")
-    return {role: seccomp.prepare(role, own_files=own_files, may_truncate=may_truncate) for role in roles}
+    parts: tuple[seccomp.Part, ...] = get_args(seccomp.Part)
+    return {part: seccomp.prepare(part, own_files=own_files, may_truncate=may_truncate) for part in parts}
 
 
 def _present(paths: list[str]) -> list[str]:

@@ -5,6 +5,9 @@ there (connect, sendmsg, clone3, openat2) are refused, and paths are left to the
 Built by hand: pyseccomp needs a libseccomp.so on the machine, and the filter is a page of code.
 
 Refused calls fail with EPERM, unknown ones too; another instruction set's calls (i386, x32) kill.
+
+Installing a filter takes time that grows with its length. A candidate therefore inherits most of its filter from its
+zygote, and adds only what the zygote must be allowed to do: whatever either refuses is refused.
 """
 
 import ctypes
@@ -18,6 +21,8 @@ from . import libc
 from .syscalls import AARCH64, X86_64
 
 Role = Literal["candidate", "tester"]
+Part = Literal["zygote", "candidate", "tester"]
+"""A filter: the zygote's and the candidate's together are the candidate's."""
 
 _ARCHITECTURES = {"x86_64": (0xC000_003E, X86_64), "aarch64": (0xC000_00B7, AARCH64)}
 _X32 = 0x4000_0000
@@ -42,6 +47,9 @@ _PATHS = """
 """
 """Calls that change what lies on a disk: only for processes that see nothing but their own."""
 _TESTER = ["memfd_create", "sendmsg", "recvmsg"]
+_ZYGOTE = ["unshare", "setns", "setsid", "capset"]
+_OWN = ["clone", "kill", "tgkill", "prctl", "recvmsg", *_ZYGOTE]
+"""Calls that bear a candidate, or whose arguments depend on its id: its own filter decides, not its zygote's."""
 
 Code = list[tuple[int, int, int, int]]
 """Instructions: code, jump if true, jump if false, operand."""
@@ -63,18 +71,18 @@ class Filter(NamedTuple):
     instructions: int
 
 
-def prepare(role: Role, *, own_files: bool, may_truncate: bool) -> Filter:
-    """Build the filter of a role.
+def prepare(part: Part, *, own_files: bool, may_truncate: bool) -> Filter:
+    """Build a filter.
 
     Args:
-        role: testers may also make memory files and pass descriptors.
+        part: testers may also make memory files and pass descriptors.
         own_files: the process sees no path that anybody else can see: it may rename, delete, change modes.
         may_truncate: opening may also empty a file; False where Landlock cannot tell (below ABI 3).
 
     Raises:
         Unsupported: neither x86-64 nor aarch64.
     """
-    code = build(role, own_files=own_files, may_truncate=may_truncate)
+    code = build(part, own_files=own_files, may_truncate=may_truncate)
     packed = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *step) for step in code))
     places = [8 * index + 4 for index, step in enumerate(code) if step[3] == _OWN_PID]
     program = _Program(len(code), ctypes.addressof(packed))
@@ -89,28 +97,30 @@ def prepare(role: Role, *, own_files: bool, may_truncate: bool) -> Filter:
     return Filter(install, len(code))
 
 
-def build(role: Role, *, own_files: bool, may_truncate: bool, machine: str | None = None) -> Code:
+def build(part: Part, *, own_files: bool, may_truncate: bool, machine: str | None = None) -> Code:
     """The filter's instructions, for this machine's architecture or another's. Raises Unsupported."""
     machine = machine or os.uname().machine
     if machine not in _ARCHITECTURES:
         raise Unsupported(f"no seccomp filter for {machine}: only {' and '.join(_ARCHITECTURES)}")
     architecture, numbers = _ARCHITECTURES[machine]
-    verdicts = _verdicts(role, numbers, own_files=own_files, may_truncate=may_truncate)
+    verdicts = _verdicts(part, numbers, own_files=own_files, may_truncate=may_truncate)
     code = [*_load(4), (_EQUAL, 1, 0, architecture), (_GIVE, 0, 0, _KILL), *_load(0)]
     if machine == "x86_64":
         code += [(_AT_LEAST, 0, 1, _X32), (_GIVE, 0, 0, _KILL)]
-    return code + _search(_ranges(verdicts))
+    return code + _search(_ranges(verdicts, _answer(_ALLOW if part == "candidate" else _REFUSE)))
 
 
-def _verdicts(role: Role, numbers: dict[str, int], *, own_files: bool, may_truncate: bool) -> dict[int, Code]:
+def _verdicts(part: Part, numbers: dict[str, int], *, own_files: bool, may_truncate: bool) -> dict[int, Code]:
     """What each call meets: instructions that end in an answer."""
     named: dict[str, Code] = dict.fromkeys(numbers, _answer(_ALLOW))
     named |= _conditions(may_truncate=may_truncate)
     named["clone3"] = _answer(_MISSING)
-    for name in _PATHS.split() if not own_files else []:
-        named.pop(name, None)
-    for name in _TESTER if role == "candidate" else []:
-        named.pop(name)
+    refused = [*_ZYGOTE, *([] if own_files else _PATHS.split()), *([] if part == "tester" else _TESTER)]
+    named |= dict.fromkeys(refused, _answer(_REFUSE))
+    if part == "zygote":
+        named |= dict.fromkeys(_OWN, _answer(_ALLOW))
+    if part == "candidate":
+        named = {name: named[name] for name in _OWN}
     return {numbers[name]: code for name, code in named.items() if name in numbers}
 
 
@@ -158,12 +168,11 @@ def _null(argument: int) -> Code:
     return [*low, *tests, *_answer(_REFUSE), *_answer(_ALLOW)]
 
 
-def _ranges(verdicts: dict[int, Code]) -> list[tuple[int, Code]]:
-    """Neighbouring numbers with one verdict, as (first number, verdict); what is not known is refused."""
-    refuse = _answer(_REFUSE)
-    ranges = [(0, verdicts.get(0, refuse))]
+def _ranges(verdicts: dict[int, Code], other: Code) -> list[tuple[int, Code]]:
+    """Neighbouring numbers with one verdict, as (first number, verdict); what is not among them meets `other`."""
+    ranges = [(0, verdicts.get(0, other))]
     for number in range(1, max(verdicts) + 2):
-        verdict = verdicts.get(number, refuse)
+        verdict = verdicts.get(number, other)
         if verdict != ranges[-1][1]:
             ranges.append((number, verdict))
     return ranges

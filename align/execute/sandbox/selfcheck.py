@@ -33,6 +33,7 @@ def main(level: jail.Level) -> dict[str, object]:
 
 def _from_child(level: jail.Level) -> dict[str, object]:
     reader, writer = os.pipe()
+    jail.adopt()
     pid = jail.fork()
     if pid == 0:
         try:
@@ -48,7 +49,6 @@ def _from_child(level: jail.Level) -> dict[str, object]:
 
 def _locked(level: jail.Level) -> dict[str, object]:
     try:
-        jail.limit("candidate")
         jail.lock("candidate", MEMORY_BYTES, 1.0)
     except OSError as error:
         return {"failed": f"{error.filename or 'setrlimit'}: {error.strerror}", "errno": error.errno}

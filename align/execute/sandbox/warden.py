@@ -4,49 +4,17 @@ Started clean (`python -s -P -S -m sandbox.warden CHANNEL CONFIG`), never by for
 memory, secrets or descriptors. It runs no program and no test itself.
 """
 
-import gc
 import importlib
 import importlib.machinery
 import json
 import os
-import random
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from . import codec, jail, root, zygote
-
-_REHEARSALS = 20
-_PROGRAM = '''
-from typing import Any, List
-import math
-
-
-class Pair:
-    """Two things."""
-
-    def __init__(self, first, second=0, *rest, **named):
-        self.first, self.second = first, second
-
-
-def f(values: List[Any], sign: float = 1.5) -> Any:
-    """What it was given."""
-    total, found = 0, {}
-    for index, value in enumerate(values):
-        if isinstance(value, (int, float)) and value != math.inf:
-            total += abs(value) % 7 * sign
-        elif value not in found:
-            found[str(value)] = [item for item in sorted(range(index)) if item % 2 == 0]
-    while total > 3:
-        total -= 1
-    try:
-        text = f"{total:.3f}".split(".") + list(map(str, found))
-    except (KeyError, ValueError):
-        raise
-    return values if (lambda pair: pair.first)(Pair(len(text))) is not None else None
-'''
+from . import jail, root, zygote
 
 
 class PackageFinder:
@@ -80,6 +48,7 @@ def main(channel: int, config: dict[str, Any]) -> None:
     level, work = config["level"], config["work"]
     if config["core"] is not None:
         os.sched_setaffinity(0, {config["core"]})
+    os.environ.pop("LD_BIND_NOW", None)
     own = sys.path.pop(sys.path.index(os.environ.pop("PYTHONPATH")))
     finder = PackageFinder(config["packages"])
     sys.meta_path.append(finder)
@@ -88,31 +57,10 @@ def main(channel: int, config: dict[str, Any]) -> None:
     jail.enter(jail.Place(level, (own, *config["shown"]), work))
     finder.move()
     move_imports([own, *config["shown"]])
-    for _ in range(_REHEARSALS):
-        _rehearse()
-    gc.collect()
-    gc.freeze()
     ends = zygote.start(level, channel)
     # only now, so that neither the zygote nor any candidate pays for what judges them
     serve = importlib.import_module("sandbox.serve")
     serve.serve(channel, ends, root.BOX if level == "A" else work)
-
-
-def _rehearse() -> None:
-    """Do what every candidate does.
-
-    What the interpreter makes at first use, such as the compiler's two hundred types, would otherwise be made in every
-    candidate; and a process forked from one whose memory has settled has fewer pages of its own.
-    """
-    space: dict[str, Any] = {}
-    exec(compile(_PROGRAM, "<rehearsal>", "exec", dont_inherit=True), space)
-    for value in ([1, 2.5], "text", {"key": [True, None]}, (1, 2)):
-        _, args, keywords = codec.loads(codec.dumps(["f", (value,), {}]))
-        codec.dumps(["value", space["f"](*args, **keywords)])
-    try:
-        space["f"]()
-    except TypeError as error:
-        codec.rebuild_error(codec.loads(codec.dumps(["error", codec.describe_error(error)]))[1])
 
 
 def _register_nothing(**hooks: object) -> None:
@@ -139,8 +87,8 @@ def _import(modules: list[str]) -> None:
     register, os.register_at_fork = os.register_at_fork, _register_nothing
     for name in modules:
         importlib.import_module(name)
+    importlib.import_module("random").seed(0)
     os.register_at_fork = register
-    random.seed(0)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
 

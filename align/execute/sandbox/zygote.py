@@ -5,6 +5,7 @@ nor tests, and does as little as it can between two forks. Who orders the runs, 
 """
 
 import _socket
+import gc
 import os
 import sys
 from typing import NamedTuple, NoReturn
@@ -61,8 +62,9 @@ def _run(level: str, descriptors: dict[int, int]) -> NoReturn:
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
             del sys.modules[name]
         _arrange(descriptors)
+        gc.collect()
+        gc.freeze()
         jail.adopt()
-        jail.limit("candidate")
         if level == "none":
             libc.prctl("subreaper", _SET_CHILD_SUBREAPER, 1)
         while command := os.read(COMMANDS, 200):
@@ -94,8 +96,12 @@ def end_with_parent() -> None:
 
 
 def _arrange(descriptors: dict[int, int]) -> None:
-    """Put every descriptor at its number, and close all others."""
+    """Rehearse, put every descriptor at its number, and close all others."""
     above = {number: os.dup2(fd, 100 + number) for number, fd in descriptors.items()}
+    # not in the files of candidates: the first one's are being filled meanwhile
+    for number in _FILES:
+        os.dup2(os.memfd_create("rehearsal"), number)
+    candidate.rehearse()
     for number, fd in above.items():
         os.dup2(fd, number)
     os.closerange(RESULTS + 1, jail.NAMESPACE)
