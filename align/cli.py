@@ -26,6 +26,8 @@ FULL = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the disk is read-only",
 }
+IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
+"""What the system says where something else has a file's place, or may not be touched."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(
                 f"align: {error.filename or 'writing'}: {FULL[error.errno]}: nothing finished is lost", file=sys.stderr
             )
+            return MISTAKE
+        if error.errno in IN_THE_WAY and (path := error.filename2 or error.filename):
+            print(f"align: {path}: {error.strerror}: move away what stands there", file=sys.stderr)
             return MISTAKE
         raise
 
@@ -92,8 +97,9 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
     run = verbs.add_parser("run", help="run a recipe: what is done is skipped, what was interrupted goes on")
     _recipe(run)
-    run.add_argument("--only", action="append", default=[], metavar="STAGE", help="run this stage alone (repeatable)")
-    run.add_argument("--from", dest="start", metavar="STAGE", help="begin at this stage")
+    which = run.add_mutually_exclusive_group()
+    which.add_argument("--only", action="append", default=[], metavar="STAGE", help="run this stage alone (repeatable)")
+    which.add_argument("--from", dest="start", metavar="STAGE", help="begin at this stage")
     run.add_argument("--force", action="append", default=[], metavar="STAGE", help="run again though it is done")
     run.add_argument("--run", metavar="NAME", help="name of the run below runs/")
     run.set_defaults(command=_run)
@@ -118,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
     report = verbs.add_parser("report", help="write a run's report.html; also while it is going on")
     report.add_argument("run", help="a run's folder")
     report.set_defaults(command=_report)
-    prune = verbs.add_parser("prune", help="remove stage folders that no run refers to")
+    prune = verbs.add_parser("prune", help="remove stage folders that no run refers to, and token ids without a file")
     prune.add_argument("run", nargs="?", default="runs", help="a run's folder, or the folder of all runs")
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
     prune.set_defaults(command=_prune)

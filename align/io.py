@@ -13,6 +13,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -28,13 +29,13 @@ R = TypeVar("R", bound=Record)
 HUB = "hf://datasets/"
 FULL, ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room and run again"
 """The system's errors for a full disk, and the cure."""
+LARGE_BYTES = 16 * 2**20
+"""From this size on a file's hash is remembered."""
 GZIP = b"\x1f\x8b"
 """How every gzip begins."""
 MAPPING = "must be a mapping (`key: value`)"
 MAPPING_TYPES = ("dict_type", "model_type", "model_attributes_type")
 """Types of pydantic's errors that it words in Python's terms."""
-
-
 KEYS = {
     "string_type": "a key must be text: put it in quotes",
     "string_pattern_mismatch": "a name is made of letters, digits, - and _",
@@ -89,6 +90,23 @@ def rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise DataError(
                 f"{path}: cannot be decompressed ({error}): the file is cut or is not gzip: fetch it again"
             ) from None
+
+
+def read_object(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """The one JSON object of a file that we wrote, with these keys among others.
+
+    Raises:
+        DataError: it holds something else.
+        OSError: it cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or (lacking := [key for key in keys if key not in found]):
+        what = "not a JSON object" if not isinstance(found, dict) else f"lacks {', '.join(lacking)}"
+        raise DataError(f"{path}: {what}: remove it and run again")
+    return found
 
 
 def explain(error: ValidationError) -> str:
@@ -179,9 +197,9 @@ def replacing(path: Path) -> Iterator[TextIO]:
         if path.suffix == ".gz":
             # mtime 0 keeps the bytes the same between runs
             with open(temporary, "wb") as raw:
-                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
-                    lines = _Utf8(packed)
-                    yield lines  # type: ignore[misc]
+                packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0)
+                with TextIOWrapper(packed, "utf-8", "backslashreplace", newline="\n") as file:
+                    yield file
                 os.fsync(raw.fileno())
         else:
             with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
@@ -264,14 +282,24 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Utf8:
-    """The one method of a text file that JSON needs, over a gzip stream."""
+class Hashes:
+    """Hex sha256 of files; a large one's is remembered in a sidecar, by size and time, which processes may share."""
 
-    def __init__(self, packed: gzip.GzipFile) -> None:
-        self._packed = packed
+    def __init__(self, sidecar: Path) -> None:
+        self.sidecar = sidecar
 
-    def write(self, text: str) -> int:
-        return self._packed.write(text.encode("utf-8", "backslashreplace"))
+    def of(self, path: Path) -> str:
+        """The sha256 of a file."""
+        status, name = path.stat(), str(path.resolve())
+        if status.st_size < LARGE_BYTES:
+            return sha256_file(path)
+        known = read_object(self.sidecar) if self.sidecar.is_file() else {}
+        if known.get(name, [])[:2] != [status.st_size, status.st_mtime_ns]:
+            # what another process loses by writing at the same time is hashed again
+            known = {other: found for other, found in known.items() if os.path.exists(other)}
+            known[name] = [status.st_size, status.st_mtime_ns, sha256_file(path)]
+            write_json(self.sidecar, known)
+        return str(known[name][2])
 
 
 def _open(path: Path) -> TextIO:

@@ -2,35 +2,38 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
-  echo "align: needs Python 3.11 or later; found: $("$python" --version 2>&1). Set PYTHON to one." >&2
+fail() {
+  echo "align: $*" >&2
   exit 2
 }
 
 setup() {
-  local extras=$1 stamp=.venv/.installed
-  local wanted
+  local extras=$1 stamp=.venv/.installed python=${PYTHON:-python3} wanted
   wanted="$extras $(cat pyproject.toml scripts/constraints.txt | cksum)"
-  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
   # the tests' set holds the quickstart's: do not install it twice
-  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "train,dev ${wanted#* }" ]; then return; fi
-  echo "align: installing into .venv (once; a minute or two)" >&2
-  [ -x .venv/bin/python ] || "$python" -m venv .venv
-  install_torch
-  .venv/bin/python -m pip install --quiet --constraint scripts/constraints.txt --editable ".[$extras]"
+  case "$(cat "$stamp" 2>/dev/null)" in "$wanted" | "train,dev ${wanted#* }") return ;; esac
+  command -v "$python" >/dev/null || fail "$python is not found: install Python 3.11 or later, or set PYTHON to one"
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    fail "needs Python 3.11 or later; $python is $("$python" --version 2>&1): set PYTHON to another one"
+  [ -w . ] || fail "$PWD cannot be written, and .venv and runs/ belong in it: clone to a folder of yours"
+  echo "align: installing into .venv (once; some minutes, up to 2.5 GB)" >&2
+  trap 'fail "interrupted: the same command goes on with the installation"' INT TERM
+  # a .venv whose making was interrupted, or whose Python is gone, has no pip that runs
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv ||
+    fail "$python -m venv failed, see above: on Debian and Ubuntu install python3-venv, then start again"
+  install "$extras" ||
+    fail "the installation failed, see above; PIP_INDEX_URL and PIP_FIND_LINKS name a mirror or a folder of wheels" \
+      "where there is no network. The same command goes on"
   echo "$wanted" > "$stamp"
+  trap - INT TERM
 }
 
-install_torch() {
-  local pin
-  pin=$(grep '^torch==' scripts/constraints.txt)
-  if .venv/bin/python -c 'import torch' 2>/dev/null; then return; fi
-  # without an NVIDIA GPU the CPU build serves: the default one pulls gigabytes of CUDA libraries
-  if [ -e /dev/nvidia0 ] || [ "$(uname -s)" != Linux ]; then
-    .venv/bin/python -m pip install --quiet "$pin"
-  else
-    .venv/bin/python -m pip install --quiet "$pin" --index-url https://download.pytorch.org/whl/cpu 2>/dev/null ||
-      .venv/bin/python -m pip install --quiet "$pin"
+install() {
+  local pip=(.venv/bin/python -m pip install --quiet)
+  # without an NVIDIA GPU the CPU build serves: the default index's pulls gigabytes of CUDA libraries
+  if [ ! -e /dev/nvidia0 ] && [ "$(uname -s)" = Linux ]; then
+    "${pip[@]}" "$(grep '^torch==' scripts/constraints.txt)" \
+      --index-url https://download.pytorch.org/whl/cpu 2>/dev/null || true
   fi
+  "${pip[@]}" --constraint scripts/constraints.txt --editable ".[$1]"
 }

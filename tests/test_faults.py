@@ -11,8 +11,23 @@ REPO = Path(__file__).parents[1]
 BENCH = REPO / "scripts" / "bench"
 RECIPE = f"""
 seed: 0
+models:
+  teacher: {{offline: {REPO}/data/offline, seed: 2, errors: {{default: 0.3}}}}
 benchmarks:
   heldout: {REPO}/data/offline/heldout.jsonl
+stages:
+  evolve: {{problems: {REPO}/data/offline/seeds.jsonl, model: teacher, rounds: 2, children: 2, pool: all, limit: 400}}
+  clean: {{problems: $evolve/problems.jsonl, decontaminate: [heldout]}}
+  tests: {{problems: $clean/problems.jsonl, models: [teacher], per_problem: 5, limit: 60, isolation: none}}
+  sample: {{problems: $tests/problems.jsonl, template: plain, from: [{{model: teacher, n: 2}}]}}
+  rank:
+    problems: $tests/problems.jsonl
+    responses: $sample/responses.jsonl
+    unverified: accept
+    isolation: none
+"""
+TRAINING = """
+seed: 0
 stages:
   init:
     architecture: gpt_bigcode
@@ -25,15 +40,13 @@ stages:
     model: $init/model
     data: sft.jsonl
     global_batch_size: 4
-    args: &args {{max_steps: 16, logging_steps: 1, save_steps: 4, use_cpu: true}}
-  dpo:
-    use: align
+    args: &args {max_steps: 16, logging_steps: 1, save_steps: 4, use_cpu: true}
+  align:
     model: $sft/model
     data: pairs.jsonl
-    loss: {{name: dpo}}
+    loss: {name: dpo}
     global_batch_size: 4
     args: *args
-  score: {{problems: heldout, limit: 12, models: {{sft: $sft/model, dpo: $dpo/model}}, max_new_tokens: 24}}
 """
 
 
@@ -64,6 +77,7 @@ def recipe(tmp_path):
     ]
     for name, records in (("sft", rows), ("pairs", pairs)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "training.yaml").write_text(TRAINING)
     (tmp_path / "tiny.yaml").write_text(RECIPE)
     return tmp_path / "tiny.yaml"
 
@@ -83,24 +97,21 @@ def finished(folder, words="one two"):
     return run.folder
 
 
-def test_three_kills_leave_the_bytes_of_an_undisturbed_run(recipe, tmp_path):
-    command = [
-        sys.executable,
-        str(BENCH / "faults.py"),
-        str(recipe),
-        "--kills",
-        "3",
-        "--runs",
-        "bench",
-        "--json",
-        "out",
-    ]
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [
+        ("tiny.yaml", {"data", "generation"}),
+        pytest.param("training.yaml", {"data", "training"}, marks=pytest.mark.slow),
+    ],
+)
+def test_three_kills_leave_the_bytes_of_an_undisturbed_run(recipe, tmp_path, trial, name, phases):
+    command = [sys.executable, str(BENCH / "faults.py"), name, "--kills", "3", "--runs", "bench", "--json", "out"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found = json.loads((tmp_path / "out").read_text())
     landed = [kill for kill in found["kills"] if kill["seconds"] is not None]
     assert len(landed) == 3
-    assert {"init", "score"} < {kill["stage"] for kill in landed}
+    assert phases <= {trial.PHASES.get(kill["stage"], "data") for kill in landed}
     assert found["faults"] == []
     assert "3 of 3 kills landed" in ended.stdout
     assert "\x1b" not in ended.stdout + ended.stderr
@@ -177,7 +188,14 @@ def test_a_missed_kill_is_drawn_from_later_stages(trial):
 
 
 def test_a_recipe_that_fails_is_a_mistake(recipe, tmp_path):
-    command = [sys.executable, str(BENCH / "faults.py"), str(recipe), "stages.sft.data=no.jsonl", "--runs", "bench"]
+    command = [
+        sys.executable,
+        str(BENCH / "faults.py"),
+        str(recipe),
+        "stages.evolve.problems=no.jsonl",
+        "--runs",
+        "bench",
+    ]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "no.jsonl" in ended.stderr

@@ -61,13 +61,20 @@ TORCH_FREE_BELOW = (
     "models/entry.py",
     "models/family.py",
     "models/chain.py",
+    "models/launcher.py",
     "models/lora.py",
+    "models/shapes.py",
     "models/trained_on.py",
     "train/__init__.py",
     "train/arguments.py",
     "train/card.py",
+    "train/chat_pairs.py",
     "train/checkpoints.py",
+    "train/dialogue.py",
+    "train/options.py",
+    "train/refused.py",
     "train/settings.py",
+    "train/start.py",
 )
 TRAINING_LIBRARIES = {"torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers"}
 RUNS_DOWN = {("recipe", "stages")}

@@ -39,7 +39,8 @@ def blocks(path: Path, form: str) -> list[str]:
     return re.findall(rf"```{form}\n(.*?)```", path.read_text(), re.DOTALL)
 
 
-PYTHON = [block for path in PAGES if path != RECIPES for block in blocks(path, "python")]
+RANKERS, LOSS, RECIPE = blocks(MAIN, "python")
+PYTHON = [block for path in PAGES if path not in (MAIN, RECIPES) for block in blocks(path, "python")]
 LINES = [line.split("#")[0].strip() for path in GUIDES for block in blocks(path, "bash") for line in block.splitlines()]
 INLINE = [code for path in PAGES for code in re.findall(r"`((?:align|python) \w+ [^`…]+)`", path.read_text())]
 COMMANDS = list(dict.fromkeys(line for line in LINES + INLINE if line))
@@ -62,38 +63,38 @@ def test_links_lead_somewhere(path):
 
 
 @pytest.mark.parametrize("source", PYTHON, ids=range(len(PYTHON)))
-def test_a_python_example_runs(source, tmp_path):
-    if "Recipe" in source:
-        # running it is tests/test_recipes.py's affair: here, that it loads
-        source = source.replace('"recipes/', f'"{REPO}/recipes/').partition(".run(")[0]
-    subprocess.run([sys.executable, "-c", source], check=True, cwd=tmp_path)
+def test_a_python_example_runs(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(source, {"__name__": "example"})
+
+
+def test_the_recipe_of_the_python_example_loads(monkeypatch):
+    monkeypatch.chdir(REPO)
+    # running it is tests/test_recipes.py's affair
+    exec(RECIPE.partition(".run(")[0], {})
 
 
 def test_the_rankers_example_loads_no_torch_and_prints_what_it_says(tmp_path):
-    source = next(block for block in PYTHON if "UnitTests" in block)
-    said = re.findall(r"print\(.*#\s(\[.*?\])(?::|$)", source, re.MULTILINE)
-    source += "\nimport sys\nassert 'torch' not in sys.modules\n"
+    said = re.findall(r"print\(.*#\s(\[.*?\])(?::|$)", RANKERS, re.MULTILINE)
+    source = RANKERS + "\nimport sys\nassert 'torch' not in sys.modules\n"
     ran = subprocess.run([sys.executable, "-c", source], check=True, cwd=tmp_path, capture_output=True, text=True)
     assert ran.stdout.splitlines() == said
     assert len(said) == 2
 
 
-def test_the_loss_example_gives_the_numbers_beside_it(tmp_path):
-    source = next(block for block in PYTHON if "print(loss)" in block)
-    ran = subprocess.run([sys.executable, "-c", source], check=True, cwd=tmp_path, capture_output=True, text=True)
-    numbers = dict(re.findall(r"(\w+)=tensor\(([\d.]+)\)", ran.stdout))
-    comment = re.search(r"print\(loss\)  # (.*)", source)[1]
-    stated = {part.split()[0]: part for part in comment.split(", ")}
-    assert float(numbers["rank"]) == pytest.approx(float(stated["rank"].split()[1]))
-    assert float(numbers["sft"]) == pytest.approx(float(stated["sft"].split()[1]))
-    assert float(numbers["total"]) == pytest.approx(float(stated["total"].split()[1]))
+def test_the_loss_example_gives_the_numbers_beside_it(capsys):
+    exec(LOSS, {})
+    numbers = dict(re.findall(r"(\w+)=tensor\(([\d.]+)\)", capsys.readouterr().out))
+    comment = re.search(r"print\(loss\)  # (.*)", LOSS)[1]
+    stated = {part.split()[0]: float(part.split()[1]) for part in comment.split(", ")}
+    assert {name: float(value) for name, value in numbers.items()} == pytest.approx(stated)
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("align ")])
 def test_a_command_parses_and_its_recipe_loads(command):
     arguments = parse(shlex.split(command.partition(" > ")[0])[1:])
-    # mine.yaml is a block of the README, which a test below runs
-    if hasattr(arguments, "recipe") and arguments.recipe != "recipes/mine.yaml":
+    # these are blocks of READMEs, which tests below run
+    if hasattr(arguments, "recipe") and arguments.recipe not in ("recipes/mine.yaml", "tune.yaml"):
         Recipe.load(REPO / arguments.recipe, arguments.overrides)
 
 
@@ -127,10 +128,10 @@ def write(path: Path, rows: list[dict]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def tiny(texts: list[str], folder: Path, **shape: int) -> None:
+def tiny(texts: list[str], folder: Path, architecture: str = "starcoder2", **shape: int) -> None:
     """A model of nothing, with a tokenizer of the texts."""
     tokenizer = train_tokenizer(texts, 300)
-    save_tiny(random_model("starcoder2", vocab_size=len(tokenizer), seed=0, num_heads=2, **shape), tokenizer, folder)
+    save_tiny(random_model(architecture, vocab_size=len(tokenizer), seed=0, num_heads=2, **shape), tokenizer, folder)
 
 
 HUMANEVAL = {
@@ -174,12 +175,36 @@ def test_the_readmes_recipe_runs_on_the_readmes_problems(recipe, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     models = ("student", "teacher") if recipe == "teacher.yaml" else ("student",)
     overrides = [f"models.{name}.model_name_or_path=tiny" for name in models]
+    overrides.append("benchmarks.humaneval=HumanEval.jsonl.gz")
     overrides.append("stages.rrtf.args.use_cpu=true")  # bf16 needs it said
     folder = Recipe.load(tmp_path / recipe, overrides).run()
     counts = {stage["name"]: stage["counts"] for stage in summary(folder)["stages"]}
     # only a teacher writes tests for the second problem
     assert counts["tests"]["kept"] == counts["rank"]["groups"] == counts["rrtf"]["trained_on"] == len(models)
     assert counts["score"] == {"problems": 1, "student": 100.0, "rrtf": 100.0}
+
+
+def test_the_mixtures_recipe_tunes_on_the_example_above_it(tmp_path, monkeypatch):
+    """The page's own template, more rows of the same form, and a tiny model that learns their plurals."""
+    page = REPO / "align" / "mix" / "README.md"
+    template = re.search(r'words\.yaml"\)\.write_text\("""(.*?)"""\)', blocks(page, "python")[0], re.DOTALL)[1]
+    (tmp_path / "words.yaml").write_text(template)
+    rows = "word,plural\n" + "".join(f"m{stem},wa{stem}\n" for stem in ("tu", "ke", "na", "zi", "to", "le"))
+    (tmp_path / "words.sw.csv").write_text(rows)
+    (tmp_path / "held-out.sw.csv").write_text(rows)
+    (tmp_path / "tune.yaml").write_text(blocks(page, "yaml")[0])
+    tiny([rows, template] * 20, tmp_path / "tiny", "bloom", hidden_size=32, num_layers=1, max_position=512)
+    monkeypatch.chdir(tmp_path)
+    overrides = [
+        "models.bloom={model_name_or_path: tiny}",
+        "stages.mix.workers=1",
+        "stages.mix.validation=0",
+        "stages.tune.args={learning_rate: 1.0e-2, max_steps: 40}",
+    ]
+    folder = Recipe.load(tmp_path / "tune.yaml", overrides).run()
+    counts = {stage["name"]: stage["counts"] for stage in summary(folder)["stages"]}
+    assert counts["mix"]["rows"] == counts["tune"]["trained_on"] == 6
+    assert counts["evaluate"]["tuned words"] > counts["evaluate"]["base words"]
 
 
 def own_problems() -> list[dict]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,9 +60,33 @@ def test_a_shipped_recipe_passes_check(path, elsewhere, capsys):
     assert "no errors" in capsys.readouterr().out
 
 
-def test_the_quickstart_runs_end_to_end_and_is_cached_then(elsewhere, capsys):
-    recipe = Recipe.load(QUICKSTART, SMALL)
-    folder = recipe.run(only=STAGES)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which the small quickstart has run, all but its score."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("ALIGN_ISOLATION", "none")
+        Recipe.load(QUICKSTART, SMALL).run(only=STAGES)
+    return folder
+
+
+@pytest.fixture
+def there(trained, elsewhere, monkeypatch):
+    """That folder as the current one; tests may add runs and stages."""
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def copied(trained, to, stages):
+    """Copy what these stages have left, as another folder's run of the quickstart."""
+    for stage in stages:
+        (folder,) = (trained / "runs" / "quickstart").glob(f"{stage}-????????????")
+        shutil.copytree(folder, to / "runs" / "quickstart" / folder.name)
+
+
+def test_the_quickstart_runs_end_to_end_and_is_cached_then(there, capsys):
+    folder = there / "runs" / "quickstart"
     counts = {stage["name"]: stage["counts"] for stage in summary(folder)["stages"]}
     assert counts["evolve"]["kept"] == 160
     assert counts["rank"]["groups"] > 0
@@ -72,52 +97,43 @@ def test_the_quickstart_runs_end_to_end_and_is_cached_then(elsewhere, capsys):
         assert (folder / model / "model" / "model.safetensors").is_file()
         assert (folder / model / "metrics.jsonl").is_file()
     started = time.monotonic()
-    capsys.readouterr()
-    recipe.run(only=STAGES)
+    Recipe.load(QUICKSTART, SMALL).run(only=STAGES)
     assert capsys.readouterr().out.count("cached") == len(STAGES)
     assert time.monotonic() - started < 20
 
 
-def test_a_run_killed_in_the_middle_ends_with_the_same_bytes(elsewhere):
+def test_a_run_killed_in_the_middle_ends_with_the_same_bytes(trained, elsewhere):
     """kill -9 while the stages follow each other, then the same command again."""
 
-    def start(name):
-        command = [sys.executable, "-m", "align", "run", str(QUICKSTART), *SMALL, "--run", name]
+    def start():
+        command = [sys.executable, "-m", "align", "run", str(QUICKSTART), *SMALL]
         for stage in ("evolve", "clean", "tests", "teach", "init", "sft", "sample", "rank"):
             command += ["--only", stage]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
-    # another folder of runs: within one, the second run would be linked to the first's stages
-    whole = start("whole")
-    assert whole.wait(300) == 0, whole.stderr.read().decode()
-    (elsewhere / "runs").rename(elsewhere / "undisturbed")
+    whole, again = trained / "runs" / "quickstart", elsewhere / "runs" / "quickstart"
     for marker in ("evolve-*", "sft-*", "sample-*"):
-        killed = start("killed")
+        killed = start()
         deadline = time.monotonic() + 120
-        while not list((elsewhere / "runs" / "killed").glob(marker)) and time.monotonic() < deadline:
+        while not list(again.glob(marker)) and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.3)
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
-    last = start("killed")
+    last = start()
     assert last.wait(300) == 0, last.stderr.read().decode()
-    for file in ("tests/problems.jsonl", "teach/sft.jsonl", "sample/responses.jsonl", "rank/groups.jsonl"):
-        one, other = elsewhere / "undisturbed" / "whole" / file, elsewhere / "runs" / "killed" / file
-        assert one.read_bytes() == other.read_bytes(), file
     weights = "sft/model/model.safetensors"
-    assert (elsewhere / "undisturbed" / "whole" / weights).read_bytes() == (
-        elsewhere / "runs" / "killed" / weights
-    ).read_bytes()
+    for file in ("tests/problems.jsonl", "teach/sft.jsonl", weights, "sample/responses.jsonl", "rank/groups.jsonl"):
+        assert (whole / file).read_bytes() == (again / file).read_bytes(), file
 
 
-def test_the_bloom_quickstart_trains_and_aligns_a_bloom(elsewhere):
+def test_the_bloom_quickstart_trains_and_aligns_a_bloom(trained, elsewhere):
+    copied(trained, elsewhere, ("evolve", "clean", "tests", "teach"))
     folder = Recipe.load(REPO / "recipes" / "quickstart-bloom.yaml", SMALL).run(only=TRAINED)
     assert json.loads((folder / "rrtf" / "model" / "config.json").read_text())["model_type"] == "bloom"
 
 
-def test_the_controls_find_the_quickstarts_stages_done(elsewhere, capsys):
-    Recipe.load(QUICKSTART, SMALL).run(only=TRAINED)
-    capsys.readouterr()
+def test_the_controls_find_the_quickstarts_stages_done(there, capsys):
     small = [f"stages.{name}.args.max_steps=2" for name in ("teacher-sft", "rrtf-no-rank", "rrtf-student")]
     recipe = Recipe.load(REPO / "recipes" / "quickstart-controls.yaml", [*SMALL, *small])
     new = ["teacher-answers", "teacher-sft", "rrtf-no-rank", "rrtf-student"]
@@ -127,9 +143,9 @@ def test_the_controls_find_the_quickstarts_stages_done(elsewhere, capsys):
     assert [line.split()[0] for line in told if "cached" not in line] == new
 
 
-def test_a_score_stage_compares_models_on_held_out_problems(elsewhere):
+def test_a_score_stage_compares_models_on_held_out_problems(there):
     recipe = Recipe.load(QUICKSTART, [*SMALL, "stages.score.models={sft: $sft/model, init: $init/model}"])
-    folder = recipe.run(only=["evolve", "clean", "tests", "teach", "init", "sft", "score"])
+    folder = recipe.run(only=["score"])
     found = json.loads((folder / "score" / "score.json").read_text())
     assert set(found["models"]) == {"sft", "init"}
     assert set(found["paired"]) == {"sft-init", "init-sft"}
@@ -139,27 +155,26 @@ def test_a_score_stage_compares_models_on_held_out_problems(elsewhere):
 
 
 @pytest.mark.parametrize("entrance", ["everything under the launcher", "training stages spawned"])
-def test_two_processes_train_sft_and_rrtf_to_the_weights_of_one(elsewhere, entrance):
+def test_two_processes_train_to_the_weights_of_one(trained, elsewhere, entrance):
     """Without a GPU `accelerate launch --cpu` starts one process only; this way it starts two."""
-    stages = [word for stage in TRAINED for word in ("--only", stage)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1"}
     align = ["-m", "align", "run", str(QUICKSTART), *SMALL]
-    two = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-    two = [sys.executable, "-m", "accelerate.commands.launch", *two, "--dynamo_backend", "no", *align, *stages]
-    spawn = "{config_file: recipes/accelerate/ddp.yaml, num_processes: 2}"
-    spawned = [*align, f"stages.sft.launch={spawn}", f"stages.rrtf.launch={spawn}", *stages]
-    command = two if entrance.startswith("everything") else [sys.executable, *spawned]
-    subprocess.run([*command, "--run", "two"], check=True, env=environment, stdout=subprocess.DEVNULL)
-    (elsewhere / "runs").rename(elsewhere / "of-two")
-    Recipe.load(QUICKSTART, SMALL).run(only=TRAINED)
-    for stage in ("sft", "rrtf"):
-        marker = json.loads((elsewhere / "of-two" / "two" / stage / "stage.json").read_text())
-        assert marker["processes"] == 2
-        weights = "model/model.safetensors"
-        of_two = load_file(elsewhere / "of-two" / "two" / stage / weights)
-        of_one = load_file(elsewhere / "runs" / "quickstart" / stage / weights)
-        for name, weight in of_one.items():
-            assert (weight - of_two[name]).abs().max() < 1e-4, name
+    if entrance.startswith("everything"):
+        stages = ("sft", "sample", "rank", "rrtf")
+        two = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+        command = ["-m", "accelerate.commands.launch", *two, "--dynamo_backend", "no", *align]
+    else:
+        stages = ("rrtf",)
+        command = [*align, "stages.rrtf.launch={config_file: recipes/accelerate/ddp.yaml, num_processes: 2}"]
+    copied(trained, elsewhere, TRAINED[: TRAINED.index(stages[0])])
+    only = [word for stage in stages for word in ("--only", stage)]
+    subprocess.run([sys.executable, *command, *only], check=True, env=environment, stdout=subprocess.DEVNULL)
+    for stage in {"sft", "rrtf"} & set(stages):
+        of_two, of_one = (folder / "runs" / "quickstart" / stage for folder in (elsewhere, trained))
+        assert json.loads((of_two / "stage.json").read_text())["processes"] == 2
+        ours = load_file(of_two / "model" / "model.safetensors")
+        for name, weight in load_file(of_one / "model" / "model.safetensors").items():
+            assert (weight - ours[name]).abs().max() < 1e-4, name
 
 
 @pytest.mark.slow

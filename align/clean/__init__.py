@@ -4,6 +4,5 @@ Each module finds one kind of fault; `chain` applies them to problems read one a
 """
 
 from .decontaminate import Decontaminator
-from .duplicates import drop_duplicates
 
-__all__ = ["Decontaminator", "drop_duplicates"]
+__all__ = ["Decontaminator"]

@@ -2,7 +2,8 @@
 
 Problems are read once and lie in a file meanwhile; memory takes about 100 bytes a problem, and 200 for each band that
 two share (`align.clean.near`). The order is fixed, so what is dropped does not depend on the number of workers. A run
-that is ended begins again from the start: nothing in it is paid for.
+that is ended begins again, but for the results of programs (`CACHE`): records, keys, sketches and bands would have to
+be kept in step through a kill, and nothing in them is paid for.
 """
 
 import json

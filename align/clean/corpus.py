@@ -33,7 +33,7 @@ class Corpus:
 
     def __init__(self, names: Names, where: str = "datatrove") -> None:
         self._where = where
-        self._steps = [(name, self._made(name, arguments)) for name, arguments in map(_entry, names)]
+        self._steps = [(name, self._made(name, kind, arguments)) for name, kind, arguments in named(names)]
 
     def format(self, text: str) -> str:
         """The text as the formatters leave it."""
@@ -68,16 +68,9 @@ class Corpus:
         kept, reason = result if isinstance(result, tuple) else (result, None)
         return "" if kept else str(reason or "dropped")
 
-    def _made(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        classes = _classes()
-        if name not in classes:
-            raise ConfigError(f"{self._where}: datatrove has no filter {name!r}: {suggest(name, classes)}")
-        accepted = set(inspect.signature(classes[name]).parameters) - WRITERS
-        for argument in arguments:
-            if argument not in accepted:
-                raise ConfigError(f"{self._where}: {name} has no argument {argument!r}: {suggest(argument, accepted)}")
+    def _made(self, name: str, kind: type, arguments: Mapping[str, Any]) -> Any:
         try:
-            return classes[name](**arguments)
+            return kind(**arguments)
         except TypeError as error:
             raise ConfigError(f"{self._where}: {name}: {error}") from None
         except Exception as error:  # a library that is not there, a list that is not fetched
@@ -90,12 +83,35 @@ class Corpus:
         return f"{self._where}: {name} cannot run here ({type(error).__name__}: {message}): fetch what it needs first"
 
 
-def _entry(named: str | Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
-    if isinstance(named, str):
-        return named, {}
-    if len(named) != 1:
-        raise ConfigError(f"datatrove: expected one filter with its arguments, found {', '.join(named) or 'none'}")
-    return next(iter(named.items()))
+def named(names: Names) -> list[tuple[str, type, Mapping[str, Any]]]:
+    """Each class by its name, with the arguments for it; none is made yet.
+
+    Raises:
+        BackendError: datatrove is missing.
+        ConfigError: there is no such class, or it has no such argument, or needs another.
+    """
+    classes = _classes()
+    for name, arguments in map(_entry, names):
+        if name not in classes:
+            raise ConfigError(f"datatrove has no filter {name!r}: {suggest(name, classes)}")
+        signature = inspect.signature(classes[name])
+        accepted = set(signature.parameters) - WRITERS
+        for argument in arguments:
+            if argument not in accepted:
+                raise ConfigError(f"datatrove's {name} has no argument {argument!r}: {suggest(argument, accepted)}")
+        try:
+            signature.bind(**arguments)
+        except TypeError as error:
+            raise ConfigError(f"datatrove's {name}: {error}") from None
+    return [(name, classes[name], arguments) for name, arguments in map(_entry, names)]
+
+
+def _entry(given: str | Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(given, str):
+        return given, {}
+    if len(given) != 1:
+        raise ConfigError(f"datatrove: expected one filter with its arguments, found {', '.join(given) or 'none'}")
+    return next(iter(given.items()))
 
 
 def _classes() -> dict[str, Any]:

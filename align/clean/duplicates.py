@@ -1,17 +1,16 @@
-"""Drop problems that say the same as an earlier one, layout and case aside. Near-duplicates are `align.clean.near`.
+"""Find problems that say the same as an earlier one, layout and case aside. Near-duplicates are `align.clean.near`.
 
 Words and operators count, other punctuation does not. The prompts are compared, or the references, or both: the
 same code often answers different tasks, and the same task may have many answers.
 """
 
 import hashlib
-from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schema import Problem, Rejected
+from ..schema import Problem
 from ..text.similarity import tokens
 from ..text.template import prompt_text
 
@@ -42,25 +41,6 @@ def key(found: list[str], language: str) -> bytes:
     """16 bytes that are the same for the same tokens in the same programming language."""
     text = " ".join([language, *found])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def drop_duplicates(problems: Iterable[Problem], compare: Compared = "prompt") -> tuple[list[Problem], list[Rejected]]:
-    """The first problem of each text, and the others with the id of the one they repeat.
-
-    Raises:
-        DataError: a prompt is a chat of several turns.
-    """
-    first: dict[bytes, Problem] = {}
-    kept: list[Problem] = []
-    rejected: list[Rejected] = []
-    for problem in problems:
-        found = compared_tokens(problem, compare)
-        earlier = first.setdefault(key(found, problem.language), problem) if found else problem
-        if earlier is problem:
-            kept.append(problem)
-        else:
-            rejected.append(Rejected(reason="duplicate", detail=f"of {earlier.id}", record=problem.model_dump()))
-    return kept, rejected
 
 
 def first_of_equal(keys: Keys) -> NDArray[np.int64]:

@@ -13,7 +13,6 @@ import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from pydantic import Field
 from rensa import RMinHash
 
 from ..config import Section
+from ..text.environment import environment
 from ..text.similarity import Shingles, mix, shingles, tokens
 
 RECALL = 0.95
@@ -100,9 +100,9 @@ class Sketcher(Section):
         filled = np.flatnonzero(sizes)
         bands = np.zeros((self.plan.number, len(sets)), np.uint32)
         if len(filled):
-            # rensa refuses an empty set
+            # rensa refuses an empty set; with threads of its own, a process forked later would wait for them for ever
             ends = np.append(0, np.cumsum(sizes[filled])).astype(np.uint64)
-            with _one_thread():
+            with environment("RAYON_NUM_THREADS", "1"):
                 matrix = RMinHash.digest_matrix_from_flat_token_hashes(
                     mix(flat.astype(np.uint64)), ends, num_perm=self.permutations, seed=SEED
                 )
@@ -230,17 +230,3 @@ def near_duplicates(texts: Iterable[str], sketcher: Sketcher | None = None) -> l
         sets = [chosen.shingles(tokens(text)) for text in texts]
         found.add(chosen.sketch(sets))
         return list(found.find(np.ones(len(sets), np.bool_)))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """rensa computes in this thread: with threads of its own, a process forked later would wait for them for ever."""
-    name, before = "RAYON_NUM_THREADS", os.environ.get("RAYON_NUM_THREADS")
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

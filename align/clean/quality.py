@@ -11,6 +11,7 @@ import re
 import tokenize
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -153,12 +154,12 @@ def _placeholders(code: str, python: bool) -> Iterator[Fault]:
             yield Fault("placeholder", f"a comment says {match[0]!r}")
     for node in _definitions(code) if python else ():
         if isinstance(node, Function) and not _abstract(node) and _is_empty(node.body):
-            yield Fault("placeholder", f"{node.name}: the body is only {ast.unparse(node.body[-1])[:40]}")
+            yield Fault("placeholder", f"{node.name}: the body is only {_source(node.body[-1])}")
 
 
 def _abstract(node: Function) -> bool:
     """Whether the function is meant to have no body."""
-    return any(ast.unparse(one).rpartition(".")[2] in ("abstractmethod", "overload") for one in node.decorator_list)
+    return any(_source(one).rpartition(".")[2] in ("abstractmethod", "overload") for one in node.decorator_list)
 
 
 def _is_empty(body: list[ast.stmt]) -> bool:
@@ -168,26 +169,32 @@ def _is_empty(body: list[ast.stmt]) -> bool:
             continue
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             continue
-        if isinstance(statement, ast.Raise) and "NotImplemented" in ast.unparse(statement)[:40]:
+        if isinstance(statement, ast.Raise) and "NotImplemented" in _source(statement):
             continue
         return False
     return True
 
 
+def _source(node: ast.AST) -> str:
+    """The first 40 characters of a node's source; nothing where it is nested too deep to be written."""
+    try:
+        return ast.unparse(node)[:40]
+    except RecursionError:
+        return ""
+
+
 def _comments(code: str, python: bool) -> list[str]:
-    """The comments of a program."""
+    """The comments of a program; of one that ends too early, or is not Python, those up to there."""
     if not python:
         return [match[0] for match in COMMENT.finditer(code)]
     found: list[str] = []
     if "#" not in code:
         return found
-    try:
+    # whether it parses is another rule's affair
+    with suppress(tokenize.TokenError, SyntaxError, ValueError, RecursionError):
         for token in tokenize.generate_tokens(io.StringIO(code).readline):
             if token.type == tokenize.COMMENT:
                 found.append(token.string)
-    except (tokenize.TokenError, SyntaxError, ValueError, RecursionError):
-        # what does not end, or is not Python: what was found up to there counts
-        pass
     return found
 
 

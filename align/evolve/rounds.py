@@ -5,6 +5,7 @@ in the pool beside it; the planned one is not evolved further. Deterministic by 
 across interruptions, is the caller's `ask_all`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -163,7 +164,8 @@ def _evolved(attempt: Attempt, reply: Reply, rules: Rules, known: Known, number:
         return fault
     known.add(text)
     # tests and reference belong to the parent's question; its interface is kept where the child's text allows it
-    keeps_interface = parent.entry_point is not None and parent.entry_point in text
+    name = parent.entry_point
+    keeps_interface = name is not None and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
     return Problem(
         prompt=text,
         entry_point=parent.entry_point if keeps_interface else None,

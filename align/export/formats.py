@@ -1,6 +1,10 @@
 """The forms that a model is exported in: their names, what makes and reads them. Torch-free; makes nothing."""
 
+import importlib.util
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
+
+from ..errors import BackendError
 
 Format = Literal["safetensors", "ctranslate2", "gptq-int8", "gptq-int4", "bnb-int8", "bnb-nf4"]
 
@@ -31,6 +35,29 @@ CT2_CLASSES = ("gpt_bigcode", "bloom")
 """Classes of `align`'s models that CTranslate2 4.8 converts: StarCoder2 is not among them."""
 GPTQ_CLASSES = ("gpt_bigcode", "starcoder2", "bloom")
 """Classes that GPTQ is tested with."""
+
+
+def unknown_class(name: str, model_type: str) -> str | None:
+    """Why the library of a form does not convert a class; None where it does."""
+    known = CT2_CLASSES if name == "ctranslate2" else GPTQ_CLASSES if is_calibrated(name) else (model_type,)
+    if model_type in known:
+        return None
+    return (
+        f"{name}: its library does not convert {model_type} ({', '.join(known)}): "
+        "leave it out; bnb-int8 and bnb-nf4 serve every class"
+    )
+
+
+def check_libraries(formats: Iterable[str]) -> None:
+    """Refuse a form whose library is not installed.
+
+    Raises:
+        BackendError: with what to install.
+    """
+    for name in formats:
+        for module in FORMS[name].needs:
+            if importlib.util.find_spec(module) is None:
+                raise BackendError(f"{name}: {module} is not installed: pip install 'align-rrtf[{FORMS[name].extra}]'")
 
 
 def is_calibrated(name: str) -> bool:

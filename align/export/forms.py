@@ -5,7 +5,6 @@ Adapters are merged by `align.models.merge`. Loads one model at a time; knows no
 
 import contextlib
 import gc
-import importlib.util
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +16,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig
 
-from ..errors import BackendError, ConfigError, StageError
+from ..errors import ConfigError, StageError
 from ..models.chain import root
 from ..models.denormals import flushed
 from ..models.entry import Dtype, Weights
 from ..models.load import fetch, load_model, load_tokenizer
 from ..models.merge import merge
 from . import ctranslate2, gptq
-from .formats import CT2_CLASSES, FORMS, GPTQ_CLASSES
+from .formats import check_libraries, unknown_class
 
 PROBE = 48
 """Tokens that two forms are compared on."""
@@ -60,17 +59,10 @@ def check_forms(formats: Sequence[str], model_type: str) -> None:
         BackendError: with what to install.
         ConfigError: with what to write instead.
     """
+    check_libraries(formats)
     for name in formats:
-        form = FORMS[name]
-        for module in form.needs:
-            if importlib.util.find_spec(module) is None:
-                raise BackendError(f"{name}: {module} is not installed: pip install 'align-rrtf[{form.extra}]'")
-        known = CT2_CLASSES if name == "ctranslate2" else GPTQ_CLASSES if name.startswith("gptq") else None
-        if known is not None and model_type not in known:
-            raise ConfigError(
-                f"{name}: its library does not convert {model_type} ({', '.join(known)}): "
-                "leave it out; bnb-int8 and bnb-nf4 serve every class"
-            )
+        if told := unknown_class(name, model_type):
+            raise ConfigError(told)
 
 
 def model_type(entry: Weights) -> str:

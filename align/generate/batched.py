@@ -146,6 +146,18 @@ def plan_batches(requests: Sequence[Request], prompts: Sequence[Sequence[int]], 
     return batches
 
 
+def eos_ids(tokenizer: Any, own: int | list[int] | None) -> list[int]:
+    """Tokens that end a reply: the tokenizer's, and those that the checkpoint's generation config adds (chats)."""
+    added = own if isinstance(own, list) else [] if own is None else [own]
+    return sorted({tokenizer.eos_token_id, *added})
+
+
+def stop_places(text: str, stops: Sequence[str], start: int) -> list[int]:
+    """Where each stop string first stands, if it ends after the first `start` characters, as vLLM counts them."""
+    found = (text.find(stop, max(0, start - len(stop) + 1)) for stop in stops)
+    return [place for place in found if place >= 0]
+
+
 def _opened(reply: Reply) -> Reply:
     # kept with the tag: a reply that is cut inside the thinking could not be told from an answer
     return reply.model_copy(update={"text": f"{OPEN}{reply.text}"})

@@ -16,8 +16,7 @@ from ..errors import BackendError
 from ..models.chain import CONVERTED
 from ..models.entry import Weights
 from ..schema import Finish, content_id
-from .batched import Batched
-from .hf import stop_places
+from .batched import Batched, eos_ids, stop_places
 from .request import Reply, Request, Sampling
 
 CHUNK = 64
@@ -59,9 +58,7 @@ class Ctranslate2Generator(Batched):
         positions = next((source[name] for name in POSITIONS if source.get(name)), None)
         tokenizer = load_tokenizer(entry)
         super().__init__(tokenizer, batch_size, name=entry.model_name_or_path, positions=positions)
-        own = _read(self._folder / "generation_config.json").get("eos_token_id")
-        added = own if isinstance(own, list) else [] if own is None else [own]
-        self.eos = sorted({tokenizer.eos_token_id, *added})
+        self.eos = eos_ids(tokenizer, _read(self._folder / "generation_config.json").get("eos_token_id"))
         self._engine: Any = None
 
     def complete(self, requests: Sequence[Request], prompts: Sequence[list[int]]) -> list[Reply]:

@@ -28,6 +28,24 @@ BATCH = 1000
 """Replies from the file that are handed on at once."""
 
 
+def check_least(entry: Endpoint, name: str, least: int) -> None:
+    """OpenAI's protocol has no least length; vLLM's servers take `min_tokens`.
+
+    Args:
+        entry: the endpoint.
+        name: what the message calls it.
+        least: tokens before which nothing may end an answer; 0 asks for nothing.
+
+    Raises:
+        ConfigError: the server is not said to know one.
+    """
+    if least and entry.extra_body.get("min_tokens") != least:
+        raise ConfigError(
+            f"{name}: min_new_tokens {least}: a server need not know it: if this one takes vLLM's min_tokens, "
+            f"write `extra_body: {{min_tokens: {least}}}` in its entry"
+        )
+
+
 class EndpointGenerator:
     """Asks an endpoint; a `Generator` that keeps its replies.
 
@@ -58,7 +76,7 @@ class EndpointGenerator:
         """
         wanted: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
-            self._check_least(request)
+            check_least(self.entry, self.name, request.sampling.min_new_tokens)
             if index not in done:
                 wanted.setdefault(reply_key(self.entry, request), []).append(index)
         if wanted:
@@ -67,15 +85,6 @@ class EndpointGenerator:
                 yield from call.replies()
             finally:
                 call.end()
-
-    def _check_least(self, request: Request) -> None:
-        """OpenAI's protocol has no least length; vLLM's servers take `min_tokens`."""
-        least = request.sampling.min_new_tokens
-        if least and self.entry.extra_body.get("min_tokens") != least:
-            raise ConfigError(
-                f"{self.name}: min_new_tokens {least}: a server need not know it: if this one takes vLLM's min_tokens, "
-                f"write `extra_body: {{min_tokens: {least}}}` in its entry"
-            )
 
     def counts(self) -> dict[str, object]:
         """What all calls came to, as plain data."""

@@ -24,7 +24,7 @@ from ..models.denormals import flushed
 from ..models.entry import Weights
 from ..models.load import load_model
 from ..schema import Finish
-from .batched import Batched
+from .batched import Batched, eos_ids, stop_places
 from .request import Reply, Request, Sampling
 
 
@@ -42,10 +42,10 @@ class HfGenerator(Batched):
         positions = getattr(model.config, "max_position_embeddings", None)
         super().__init__(tokenizer, batch_size, name=model.name_or_path or "the model", positions=positions)
         self.model = model
-        self.eos = _eos_ids(model, tokenizer)
+        self.eos = eos_ids(tokenizer, model.generation_config.eos_token_id)
         self.pad: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         # a checkpoint's own defaults, such as a repetition penalty, would change what was asked for
-        own = GenerationConfig(eos_token_id=sorted(self.eos), pad_token_id=self.pad)  # type: ignore[no-untyped-call]
+        own = GenerationConfig(eos_token_id=self.eos, pad_token_id=self.pad)  # type: ignore[no-untyped-call]
         model.generation_config = own
 
     def complete(self, requests: Sequence[Request], prompts: Sequence[list[int]]) -> list[Reply]:
@@ -140,12 +140,6 @@ class StopStrings(StoppingCriteria):
         return torch.tensor(done, device=input_ids.device)
 
 
-def stop_places(text: str, stops: Sequence[str], start: int) -> list[int]:
-    """Where each stop string first stands, if it ends after the first `start` characters, as vLLM counts them."""
-    found = (text.find(stop, max(0, start - len(stop) + 1)) for stop in stops)
-    return [place for place in found if place >= 0]
-
-
 def uniforms(request: Request) -> np.ndarray[Any, np.dtype[np.float64]]:
     """One number in [0, 1) for each token of a request's reply, from the request's content and seed alone."""
     key = np.array([request.seed % 2**64, int(request.key, 16)], dtype=np.uint64)
@@ -169,10 +163,3 @@ def _samplers(requests: Sequence[Request], width: int, device: Any) -> list[Logi
         return []
     uniform_BT = torch.from_numpy(np.stack([uniforms(request) for request in requests])).to(device)
     return [InverseCdf(uniform_BT, sampling.temperature, sampling.top_p, width)]
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> set[int]:
-    """Tokens that end a reply: the tokenizer's, and those that the checkpoint's generation config adds (chats)."""
-    own = model.generation_config.eos_token_id
-    added = own if isinstance(own, list) else [] if own is None else [own]
-    return {tokenizer.eos_token_id, *added}

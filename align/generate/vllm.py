@@ -9,7 +9,7 @@ not been run on a GPU. Does not serve: for a server, give its address as `base_u
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..errors import BackendError, ConfigError
 from ..models.chain import base_entry, check_folder, read_base
 from ..models.entry import Weights
 from ..schema import Finish
+from ..text.environment import environment
 from .batched import Batched
 from .request import Reply, Request
 
@@ -165,19 +166,10 @@ def _engine(vllm: Any, entry: Weights, base: Weights, rank: int | None) -> Any:
         raise BackendError(f"{entry.model_name_or_path}: vLLM cannot run it ({reason}): use engine: hf") from None
 
 
-@contextlib.contextmanager
-def _own_device() -> Iterator[None]:
+def _own_device() -> contextlib.AbstractContextManager[None]:
     """Under a launcher, show the engine this rank's GPU alone: it starts a process of its own, on the first it sees."""
     rank, visible = os.environ.get("LOCAL_RANK"), os.environ.get("CUDA_VISIBLE_DEVICES")
     if rank is None:
-        yield
-        return
+        return contextlib.nullcontext()
     devices = visible.split(",") if visible else None
-    os.environ["CUDA_VISIBLE_DEVICES"] = devices[int(rank) % len(devices)] if devices else rank
-    try:
-        yield
-    finally:
-        if visible is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    return environment("CUDA_VISIBLE_DEVICES", devices[int(rank) % len(devices)] if devices else rank)

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..generate.ask import derive_seed
+from ..text.similarity import mix
 
 Ints = NDArray[np.int64]
-GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+Keys = NDArray[np.uint64]
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""splitmix64's increment."""
 
 
 def quotas(shares: Sequence[float], size: int) -> list[int]:
@@ -105,16 +108,33 @@ def draw(counts: Sequence[int], sizes: Sequence[int], names: Sequence[str], seed
     return sets, places
 
 
-def hold_out(
-    keys: NDArray[np.uint64], sets: NDArray[np.integer], count: int, share: float, seed: int
-) -> NDArray[np.bool_]:
-    """Which rows are held out: `share` of each set, chosen by a hash of their text.
-
-    Rows of one text stay on one side, wherever they stand; where a set's text is held out for another set's share,
-    it counts for both.
+def together(*keys: Keys) -> Keys:
+    """Groups of rows that any of the keys joins, through others too: the least first key of each row's group.
 
     Args:
-        keys: (n,) hash of each row's text.
+        keys: (n,) each.
+
+    Returns: (n,).
+    """
+    places = [np.unique(one, return_inverse=True)[1] for one in keys]
+    found, before = keys[0], None
+    while before is None or (found != before).any():
+        before = found
+        for place in places:
+            least = np.full(len(found), np.iinfo(np.uint64).max, np.uint64)
+            np.minimum.at(least, place, found)
+            found = least[place]
+    return found
+
+
+def hold_out(groups: Keys, sets: NDArray[np.integer], count: int, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held out: `share` of each set, in whole groups, chosen by a hash.
+
+    A group stays on one side, in whatever set its rows stand; where it is held out for another set's share, it counts
+    for both. One that is larger than the share trains, unless all are.
+
+    Args:
+        groups: (n,) key of each row's group.
         sets: (n,) the set of each row.
         count: how many sets there are.
         share: from 0 on, below 1.
@@ -122,24 +142,16 @@ def hold_out(
 
     Returns: (n,).
     """
-    mixed = _mix(keys, np.uint64(derive_seed("hold out", seed)))
+    mixed = mix((groups ^ np.uint64(derive_seed("hold out", seed))) + GOLDEN)
     held = np.zeros(0, np.uint64)
     for one in range(count):
         own = np.sort(mixed[sets == one])
         wanted = int(share * len(own) + 0.5) - int(np.isin(own, held).sum())
         left = own[~np.isin(own, held)]
         if 0 < wanted <= len(left):
-            # all copies of the last one, or none of them: a set is never held out whole
-            texts, copies = np.unique(left, return_counts=True)
-            taken = max(1, int(np.searchsorted(np.cumsum(copies), wanted, side="right")))
-            held = np.union1d(held, texts[: min(taken, len(texts) - 1)])
+            # all rows of the last one, or none of them: a set is never held out whole
+            found, rows = np.unique(left, return_counts=True)
+            small = rows <= max(wanted, rows.min())
+            taken = max(1, int(np.searchsorted(np.cumsum(rows[small]), wanted, side="right")))
+            held = np.union1d(held, found[small][: min(taken, len(found) - 1)])
     return np.isin(mixed, held)
-
-
-def _mix(keys: NDArray[np.uint64], seed: np.uint64) -> NDArray[np.uint64]:
-    """splitmix64: a seeded permutation of all keys."""
-    value = (keys ^ seed) + GOLDEN
-    value = (value ^ (value >> np.uint64(30))) * FIRST
-    value = (value ^ (value >> np.uint64(27))) * SECOND
-    mixed: NDArray[np.uint64] = value ^ (value >> np.uint64(31))
-    return mixed

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..generate.ask import derive_seed
 from ..text.pack import pack
-from .blend import Ints, check_passes, draw, hold_out, quotas
+from .blend import Ints, check_passes, draw, hold_out, quotas, together
 from .part import Part
 from .pool import Pool
 from .sources import Source
@@ -76,7 +76,7 @@ class Mixture:
     over_long: NDArray[np.bool_]
     """(pool,)"""
     held_out: NDArray[np.bool_]
-    """(pool,) rows for validation; none of them is drawn, nor a row of the same text."""
+    """(pool,) rows for validation; none of them is drawn, nor a row of the same text or of the same row of data."""
     sizes: dict[str, int]
     """Set → units that there are to draw."""
     shares: dict[str, float]
@@ -147,7 +147,8 @@ def mix(pool: Pool, settings: Settings, lengths: Lengths | None = None) -> Mixtu
     held_out = np.zeros(len(pool), bool)
     if settings.validation:
         fits = ~over_long
-        held_out[fits] = hold_out(pool.keys[fits], set_of[fits], len(names), settings.validation, settings.seed)
+        groups = together(pool.keys[fits], pool.origins[fits])
+        held_out[fits] = hold_out(groups, set_of[fits], len(names), settings.validation, settings.seed)
     trains = ~(over_long | held_out)
     members = [np.flatnonzero(trains & (set_of == number)) for number in range(len(names))]
     units = (

@@ -4,9 +4,7 @@ A part is finished by rename: a run that was killed finds the finished ones. Doe
 """
 
 import codecs
-import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,9 +18,9 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..generate.ask import derive_seed
-from ..io import HUB, make_way, not_text, replacing, write_json
+from ..io import HUB, not_text, replacing, write_json
 from ..schema import content_id
-from .rows import Rows
+from .rows import Rows, text_key
 from .sources import Source
 from .template import Template
 
@@ -85,7 +83,8 @@ class RenderedPart:
         return self.stem.with_suffix(".jsonl")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """`bytes` of each line; `keys`, a hash of input and target; `characters` of the target; `codes`."""
+        """`bytes` of each line; `keys`, a hash of input and target; `origins`, one of the row of data; `characters` of
+        the target; `codes`."""
         with np.load(self.stem.with_suffix(".npz")) as found:
             return dict(found)
 
@@ -141,25 +140,28 @@ def render_part(part: Part, folder: Path, seed: int, min_target_characters: int 
         found = json.loads(told.read_text(encoding="utf-8"))
         return RenderedPart(stem, found["kept"], Counter(found["dropped"]), found["examples"], found["languages"])
     rows, languages = part.rows(seed), dict[str, int]()
-    lengths, keys, characters, codes, short = [], list[bytes](), [], [], 0
+    lengths, keys, origins, characters, codes, short = [], list[bytes](), list[bytes](), [], [], 0
     with replacing(stem.with_suffix(".jsonl")) as file:
-        for row in rows:
+        for origin, row in rows.keyed():
             if len(row.targets) < min_target_characters:
                 short += 1
                 continue
             line = row.model_dump_json(exclude={"pack"}).encode() + b"\n"
             file.buffer.write(line)
             lengths.append(len(line))
-            keys.append(hashlib.blake2b(f"{row.inputs}\0{row.targets}".encode(), digest_size=8).digest())
+            keys.append(text_key(row))
+            origins.append(origin)
             characters.append(len(row.targets))
             codes.append(languages.setdefault(row.language, len(languages)))
     arrays = {
         "bytes": np.array(lengths, np.int64),
         "keys": np.frombuffer(b"".join(keys), "<u8"),
+        "origins": np.frombuffer(b"".join(origins), "<u8"),
         "characters": np.array(characters, np.int32),
         "codes": np.array(codes, np.int16),
     }
-    save(stem.with_suffix(".npz"), arrays)
+    with replacing(stem.with_suffix(".npz")) as file:
+        np.savez(file.buffer, **arrays)  # type: ignore[arg-type]
     dropped = rows.dropped + Counter({"short_target": short} if short else {})
     # a record never holds a path
     name = Path(part.source.path).name
@@ -168,18 +170,6 @@ def render_part(part: Part, folder: Path, seed: int, min_target_characters: int 
     facts = {"kept": made.kept, "dropped": dict(sorted(dropped.items())), "examples": examples}
     write_json(told, {**facts, "languages": made.languages})
     return made
-
-
-def save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write arrays, replacing the file whole."""
-    make_way(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        # the file is given open: `savez` adds .npz to a name
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def parts(pairs: Sequence[tuple[Source, Template | None]]) -> list[Part]:

@@ -24,12 +24,14 @@ from ..generate.ask import derive_seed
 from ..io import replacing, write_json
 from ..progress import progress
 from ..schema import content_id
-from .part import Part, RenderedPart, check_part, check_text, render_part, save
+from .part import Part, RenderedPart, check_part, check_text, render_part
 
 CAP = 100_000
 """Rows for each data set, split and template (xP3's)."""
 AT_ONCE = 8192
 """Rows that are written at once."""
+SMALL = 2**20
+"""Bytes of all parts' sources that are rendered sooner in this process than others are started: thousands of rows."""
 LINES, ARRAYS, TOLD = "rows.jsonl", "rows.npz", "rows.json"
 
 
@@ -44,6 +46,8 @@ class Pool:
     """Where each line ends in the file; (rows + 1,), the first is 0."""
     keys: NDArray[np.uint64]
     """Hash of input and target."""
+    origins: NDArray[np.uint64]
+    """Hash of the row of data that it renders; of a row that no template made, its key."""
     characters: NDArray[np.int32]
     """Of the target."""
     part: NDArray[np.int32]
@@ -97,6 +101,7 @@ def check(parts: Sequence[Part], seed: int, workers: int | None = None) -> None:
     Raises:
         ConfigError, DataError: one line on the first part that cannot be rendered.
     """
+    workers = _processes(parts, workers)
     for _ in ordered(partial(check_part, seed=seed), parts, workers):
         pass
     for _ in ordered(check_text, list(dict.fromkeys(part.source.path for part in parts)), workers):
@@ -121,7 +126,7 @@ def build(
         seed: of the `choice` filter and of what a cap keeps.
         cap: rows for each data set, language, split and template; the others are dropped as `over_cap`.
         min_target_characters: shorter targets are dropped.
-        workers: processes; None: as many as cores. The pool does not depend on it.
+        workers: processes; None: as many as cores, or one for small files. The pool does not depend on it.
         label: of the bar.
 
     Raises:
@@ -134,12 +139,20 @@ def build(
     one = partial(render_part, folder=folder / "parts", seed=seed, min_target_characters=min_target_characters)
     made: list[RenderedPart] = []
     with progress(f"{label}: rendering", len(parts)) as bar:
-        for found in ordered(one, parts, workers):
+        for found in ordered(one, parts, _processes(parts, workers)):
             made.append(found)
             bar.advance()
     _assemble(parts, made, folder, cap, seed, key)
     shutil.rmtree(folder / "parts")
     return _open(parts, folder)
+
+
+def _processes(parts: Sequence[Part], workers: int | None) -> int | None:
+    """Those asked for; where none are, one for small files."""
+    paths = [Path(part.source.path) for part in parts]
+    if workers is None and all(path.is_file() for path in paths):
+        return 1 if sum(path.stat().st_size for path in paths) <= SMALL else None
+    return workers
 
 
 def _assemble(parts: Sequence[Part], made: Sequence[RenderedPart], folder: Path, cap: int, seed: int, key: str) -> None:
@@ -163,7 +176,8 @@ def _assemble(parts: Sequence[Part], made: Sequence[RenderedPart], folder: Path,
         count = ", ".join(f"{number} {reason}" for reason, number in sorted(sum(dropped, Counter()).items()))
         why = next((" ".join(some) for some in sorted(examples.items())), count or "no source has a row")
         raise DataError(f"no row is left of {len(parts)} sources and templates ({why})")
-    save(folder / ARRAYS, {name: np.concatenate(values) for name, values in columns.items()})
+    with replacing(folder / ARRAYS) as file:
+        np.savez(file.buffer, **{name: np.concatenate(values) for name, values in columns.items()})  # type: ignore[arg-type]
     told = {"dropped": [dict(sorted(some.items())) for some in dropped], "examples": dict(sorted(examples.items()))}
     write_json(folder / TOLD, {**told, "languages": list(languages), "key": key})
 
@@ -205,14 +219,12 @@ def _open(parts: Sequence[Part], folder: Path) -> Pool:
     told = _told(folder)
     with np.load(folder / ARRAYS) as found:
         arrays = dict(found)
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(arrays.pop("bytes"))])
     return Pool(
         path=folder / LINES,
         parts=parts,
-        ends=np.concatenate([np.zeros(1, np.int64), np.cumsum(arrays["bytes"])]),
-        keys=arrays["keys"],
-        characters=arrays["characters"],
-        part=arrays["part"],
-        codes=arrays["codes"],
+        ends=ends,
+        **arrays,
         languages=told["languages"],
         dropped=[Counter(some) for some in told["dropped"]],
         examples=told["examples"],

@@ -3,6 +3,7 @@
 Does not weigh, cap or shuffle.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -48,9 +49,14 @@ class Rows:
         self.source.check([self.template] if self.template else [])
 
     def __iter__(self) -> Iterator[MultitaskRow]:
-        """Raises:
-        DataError: a row in xP3's form is no such row, or the template fails on every row.
-        ConfigError: the template works without end, or reaches for what it may not.
+        return (made for _, made in self.keyed())
+
+    def keyed(self) -> Iterator[tuple[bytes, MultitaskRow]]:
+        """Each row after the key of what it is made of: the source's row, or its own text where no template made it.
+
+        Raises:
+            DataError: a row in xP3's form is no such row, or the template fails on every row.
+            ConfigError: the template works without end, or reaches for what it may not.
         """
         self.kept, self.dropped, self.examples = 0, Counter(), {}
         withheld = self.source.constant_labels(self.template.labels) if self.template else []
@@ -64,7 +70,7 @@ class Rows:
                 self.examples.setdefault(error.reason, f"{where}: {error.detail}")
                 continue
             self.kept += 1
-            yield made
+            yield text_key(made) if self.template is None else _key(repr(sorted(row.items()))), made
         failed = self.dropped["failed"] + self.dropped["missing_field"]
         if failed and failed == sum(self.dropped.values()) + self.kept:
             example = self.examples.get("failed") or self.examples["missing_field"]
@@ -105,3 +111,12 @@ class Rows:
                 raise RowError(reason, f"{name} is blank")
             sides.append(value)
         return sides[0], sides[1], self.source.template
+
+
+def text_key(row: MultitaskRow) -> bytes:
+    """8 bytes, the same for rows of one input and target."""
+    return _key(f"{row.inputs}\0{row.targets}")
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()

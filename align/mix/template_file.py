@@ -11,6 +11,7 @@ The tags make no objects: they are read as plain mappings. Does not render.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,18 @@ def read_templates(path: str | Path) -> list[Template]:
         ConfigError: the file cannot be read, or a template of it cannot be used: with `file:line`.
     """
     path = Path(path)
-    data = _parse(path)
+    try:
+        return list(_templates(path, path.read_text(encoding="utf-8-sig")))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(not_text(path)) from None
+
+
+@cache
+def _templates(path: Path, text: str) -> tuple[Template, ...]:
+    """Those of a text, which is parsed once: many sources of a recipe name the same file."""
+    data = _parse(path, text)
     if isinstance(data, CommentedMap) and "templates" in data:
         found = list(_promptsource(path, data))
     else:
@@ -46,16 +58,12 @@ def read_templates(path: str | Path) -> list[Template]:
         seen[template.name] = template.source
     if not found:
         raise ConfigError(f"{path}: no template in it: {FORM}")
-    return found
+    return tuple(found)
 
 
-def _parse(path: Path) -> Any:
+def _parse(path: Path, text: str) -> Any:
     try:
-        return YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(not_text(path)) from None
+        return YAML(typ="rt", pure=True).load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not YAML: {str(error.problem).splitlines()[0]}: mend it") from None

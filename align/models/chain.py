@@ -4,6 +4,8 @@ A folder that a LoRA stage leaves names its predecessor, which may itself hold a
 link by link, and every link is checked against the hash it had. Loads nothing.
 """
 
+import importlib.util
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import ConfigError, DataError
+from ..errors import BackendError, ConfigError, DataError
 from ..io import explain, sha256_file, write_json
 from ..schema import Record, content_id
 from .entry import Compute, Dtype, QuantType, Storage, Weights
@@ -65,15 +67,41 @@ def is_converted(folder: Path) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be a model's.
+    """Refuse a folder that cannot be a model's, or that this machine cannot load.
 
     Raises:
         DataError: it lacks something, or holds an adapter without its `base.json`.
+        BackendError: the library that quantised its weights is not installed.
     """
+    if folder.is_file():
+        raise DataError(f"{folder}: a file: a model is a folder with config.json and its weights")
     if read_base(folder) is None and not is_converted(folder):
         for pattern, what in NEEDED.items():
             if not any(folder.glob(pattern)):
                 raise DataError(f"{folder}: no {pattern}: a model's folder needs {what}")
+        # without transformers nothing is loaded here anyway
+        if quantised_by(folder) == "gptq" and importlib.util.find_spec("transformers"):
+            for module in ("gptqmodel", "optimum"):
+                if importlib.util.find_spec(module) is None:
+                    raise BackendError(
+                        f"{folder}: its weights are of GPTQ, and {module} is not installed: "
+                        "pip install 'align-rrtf[gptq]'"
+                    )
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a folder with whole weights; empty without one that can be read."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def quantised_by(folder: Path) -> str | None:
+    """What quantised the weights of a folder, by transformers' name; None for whole ones."""
+    found = config_of(folder).get("quantization_config")
+    return str(found.get("quant_method")) if isinstance(found, dict) else None
 
 
 def read_base(folder: Path) -> Base | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from .chain import quantised_by
 from .entry import Weights
 
 
@@ -53,6 +54,8 @@ def check_trainable(entry: Weights, *, adapters: bool, over: Launcher | None = N
     name, over = entry.model_name_or_path, launcher() if over is None else over
     if entry.dtype == "float16":
         raise ConfigError(f"{name}: dtype float16 overflows in training: write bfloat16 or float32")
+    if not adapters and quantised_by(Path(name)) == "gptq":
+        raise ConfigError(f"{name}: weights of GPTQ cannot be trained: add a `lora:` section")
     if not entry.is_quantised:
         return
     bits = 4 if entry.load_in_4bit else 8

@@ -30,7 +30,7 @@ from .chain import base_entry, check_folder, is_converted, read_base, root
 from .denormals import flushed
 from .entry import Weights
 from .fold import melt, settle
-from .gptq import loading
+from .gptq import loading, quantised_by
 from .launcher import check_trainable, local_rank
 from .lora import Lora
 from .quantise import is_quantised, quantisation, steady
@@ -161,8 +161,7 @@ def _whole(entry: Weights, *, disable_dropout: bool) -> PreTrainedModel:
         zero_dropouts(config)
     options: dict[str, Any] = {}
     if entry.is_quantised:
-        if found := getattr(config, "quantization_config", None):
-            method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", "")
+        if method := quantised_by(config):
             raise ConfigError(
                 f"{entry.model_name_or_path}: its weights are quantised already ({method}): leave load_in_4bit and "
                 "load_in_8bit out"

@@ -116,7 +116,8 @@ def make_groups(
             raise DataError(f"a ranking is of problem {ranking.problem_id!r}, which is not here: it is of another set")
         problem = index[ranking.problem_id]
         members = _members(ranking, by_id, passed or set(), completion_text, levels or {})
-        reason = _reject(problem, members, rules, was_run=passed is not None)
+        fault = None if passed is None else _fault_of_teacher(ranking, by_id, passed, levels or {}, rules)
+        reason = _reject(problem, members, rules, fault, was_run=passed is not None)
         if reason:
             found.left_out[problem.id] = reason
             continue
@@ -163,27 +164,33 @@ def _members(
     return list(kept.values())
 
 
-def _reject(problem: Problem, members: list[_Member], rules: Rules, *, was_run: bool) -> str | None:
-    teachers = [member for member in members if member.is_teacher]
-    students = [member for member in members if not member.is_teacher]
+def _fault_of_teacher(
+    ranking: Ranking, by_id: Mapping[str, Response], passed: set[str], levels: Mapping[str, float], rules: Rules
+) -> str | None:
+    """Why a problem goes for its teacher's sake: by all ranked answers, also those without a text to train on."""
+    standing: dict[bool, dict[str, float]] = {True: {}, False: {}}
+    for one, score in ranking.scores.items():
+        standing[by_id[one].role == "teacher"][one] = levels.get(one, score)
+    teachers, students = standing[True], standing[False]
+    if teachers and rules.require_teacher_pass and passed.isdisjoint(teachers):
+        return FAILS
+    is_below = teachers and students and max(teachers.values()) < max(students.values())
+    return BELOW if rules.drop_teacher_below and is_below else None
+
+
+def _reject(problem: Problem, members: list[_Member], rules: Rules, fault: str | None, *, was_run: bool) -> str | None:
     if was_run and rules.unverified == "drop" and not is_verified(problem):
         return UNVERIFIED
     if len(members) < 2:
         return FEW
-    if was_run and teachers and rules.require_teacher_pass and not any(member.passed for member in teachers):
-        return FAILS
-    if was_run and teachers and students and rules.drop_teacher_below and _best(teachers) < _best(students):
-        return BELOW
+    if fault:
+        return fault
     gap = members[0].score - members[-1].score
     if gap == 0 and not members[0].passed:
         return NOTHING
     if gap == 0 and rules.drop_all_equal:
         return ALL_EQUAL
     return NARROW if gap < rules.min_gap else None
-
-
-def _best(members: Sequence[_Member]) -> float:
-    return max(member.level for member in members)
 
 
 def _targets(members: Sequence[_Member], sft_target: SftTarget, was_run: bool) -> list[int]:

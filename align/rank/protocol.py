@@ -100,24 +100,6 @@ def answered(response: Response, index: Mapping[str, Problem]) -> Problem:
     return problem
 
 
-def split_tiers(tiers: Sequence[Sequence[str]], scores: Iterable[Scores]) -> list[list[str]]:
-    """The tiers, each divided by the scores of its own contest; no response leaves its tier for another's place.
-
-    A tier of which the ranker left a response out stays as it is: nothing is known of where that one stands.
-    """
-    values: dict[str, float] = {}
-    for one in scores:
-        values.update(one.values)
-    found: list[list[str]] = []
-    for tier in tiers:
-        if any(response_id not in values for response_id in tier):
-            found.append(list(tier))
-            continue
-        for value in sorted({values[response_id] for response_id in tier}, reverse=True):
-            found.append([response_id for response_id in tier if values[response_id] == value])
-    return found
-
-
 def pair(first: str, second: str) -> Pair:
     """Two ids as a `Pair`."""
     return (first, second) if first < second else (second, first)

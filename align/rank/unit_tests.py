@@ -206,7 +206,7 @@ def no_program(response: Response, problem: Problem, isolation: Isolation) -> Ve
 
 def raw_score(found: Verdict) -> float | None:
     """PanGu-Coder2's four levels, graded: 0 does not compile; 1 fails to load, or raises or times out with nothing
-    passed; 2 + share of asserts passed; 3 passes all. None where the fault is not the program's."""
+    passed; 2 + share of asserts passed, below 3; 3 passes all. None where the fault is not the program's."""
     if found.outcome in NO_VERDICT:
         return None
     if found.outcome == "passed":
@@ -215,7 +215,8 @@ def raw_score(found: Verdict) -> float | None:
         return 0.0
     if found.outcome in ("runtime_error", "timeout") and found.tests_passed == 0:
         return 1.0
-    return 2.0 + found.tests_passed / max(found.tests_total, 1)
+    # what fails outside of an assert, in a bare call of the tests, holds in all of them and does not pass
+    return 2.0 + max(min(found.tests_passed, found.tests_total - 1), 0) / max(found.tests_total, 1)
 
 
 def score(found: Verdict, scale: ScoreScale = "unit") -> float | None:

@@ -17,6 +17,7 @@ from ..mix.sources import benchmarks
 from ..models.entry import AnyEntry, Endpoint, Offline
 from ..models.trained_on import TrainedOn, write_trained_on
 from .closing import describe
+from .workspace import MEASURED
 
 NAME = "README.md"
 """The card's file."""
@@ -41,7 +42,7 @@ def write_card(
         models: the recipe's `models:`.
         sources: files of the problems that the records are about, for their sources and licences.
     """
-    files = {path.name: _count(path) for path in sorted(folder.glob("*.jsonl"))}
+    files = {path.name: _count(path) for path in sorted(folder.glob("*.jsonl")) if path.name not in MEASURED}
     origins = Counter(origin for path in sources for origin in _origins(path))
     write_trained_on(folder, TrainedOn(benchmarks=benchmarks({source for source, _ in origins})))
     licences = sorted({licence for _, licence in origins}) or [UNKNOWN]

@@ -9,27 +9,24 @@ from rich.text import Text
 from ..terminal import console, is_plain
 from .stage import Counts
 
+WIDTH = 12
+"""Columns of a stage's name, at least."""
 BESIDE = {"rejected": ("kept", "over_limit"), "dropped": ("groups", "trained_on")}
 """Name of dropped things → names of the others they are a share of."""
 
 
-def say_cached(name: str) -> None:
-    """A stage that need not run."""
-    console().print(Text(f"{name:<12} cached", style="dim"), soft_wrap=True)
+def say_not_run(name: str, why: str, width: int = WIDTH) -> None:
+    """A stage that is cached, or that a loop does not come to."""
+    console().print(Text(f"{name:<{width}} {why}", style="dim"), soft_wrap=True)
 
 
-def say_left_out(name: str, why: str) -> None:
-    """The first of the stages that a loop does not come to."""
-    console().print(Text(f"{name:<12} {why}", style="dim"), soft_wrap=True)
-
-
-def say_done(name: str, counts: Counts, seconds: float) -> None:
+def say_done(name: str, counts: Counts, seconds: float, width: int = WIDTH) -> None:
     """A stage that ran."""
     out = console()
     if is_plain(out):
-        print(f"{name:<12} {describe(counts)}  {seconds:.1f} s", flush=True)
+        print(f"{name:<{width}} {describe(counts)}  {seconds:.1f} s", flush=True)
     else:
-        for part in closing(name, counts, seconds):
+        for part in closing(name, counts, seconds, width):
             out.print(part)
 
 
@@ -38,14 +35,13 @@ def describe(counts: Counts) -> str:
     parts = []
     for name, value in counts.items():
         if isinstance(value, dict):
-            reasons = ", ".join(f"{reason} {number}" for reason, number in value.items())
-            parts.append(f"{name} {sum(value.values())}" + (f" ({reasons})" if reasons else ""))
+            parts.append(f"{name} {sum(value.values())}" + (f" ({describe(value)})" if value else ""))
         else:
             parts.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
     return ", ".join(parts)
 
 
-def closing(name: str, counts: Counts, seconds: float) -> Iterator[RenderableType]:
+def closing(name: str, counts: Counts, seconds: float, width: int = WIDTH) -> Iterator[RenderableType]:
     """A heading, then one line a reason with its count and share.
 
     Floats are left out: they are measured figures, which the table of scores shows with their intervals.
@@ -58,7 +54,7 @@ def closing(name: str, counts: Counts, seconds: float) -> Iterator[RenderableTyp
         elif not isinstance(value, float):
             told.append(f"{what} {value:,}" if isinstance(value, int) else f"{what} {value}")
     heading = Table.grid(padding=(0, 2))
-    heading.add_row(Text(f"{name:<16}", style="bold"), Text(f"{seconds:>8.1f} s"), Text(", ".join(told)))
+    heading.add_row(Text(f"{name:<{width + 4}}", style="bold"), Text(f"{seconds:>8.1f} s"), Text(", ".join(told)))
     yield heading
     reasons = {what: value for what, value in counts.items() if isinstance(value, dict)}
     indent = max(map(len, reasons), default=0)

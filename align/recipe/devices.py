@@ -93,7 +93,7 @@ def sampling(recipe: Recipe) -> list[Sampling]:
             if marker not in (MODEL, MODELS):
                 continue
             entry = _entry(recipe, value)
-            shape = _shape_of_stage(recipe, value) or (_shape(recipe, entry) if entry else None)
+            shape = shape_below(recipe, value)
             if shape is None:
                 continue
             entry = entry or Weights(model_name_or_path=value)
@@ -127,7 +127,7 @@ def _training(recipe: Recipe, stage: Stage, *, gpu: bool) -> tuple[Training, Wei
     if config.engine == "trl":
         raise _Unknown("trl's trainers lay rows out in their own way")
     entry = _entry(recipe, config.model)
-    shape = _shape_of_stage(recipe, config.model) or (_shape(recipe, entry) if entry else None)
+    shape = shape_below(recipe, config.model)
     if shape is None:
         raise _Unknown(f"the sizes of {config.model} are not known here: no config.json, and not in the table")
     entry = entry or Weights(model_name_or_path=config.model)
@@ -187,6 +187,18 @@ def _entry(recipe: Recipe, model: str) -> Weights | None:
         model = below
     entry = recipe.models.get(model)
     return entry if isinstance(entry, Weights) else None
+
+
+def shape_below(recipe: Recipe, model: str) -> Shape | None:
+    """The shape of a `Model` value, as far as the recipe tells it; None for a stage that there is not."""
+    if is_reference(model) and not any(_is_named(stage, model) for stage in recipe.stages):
+        return None
+    entry = _entry(recipe, model)
+    return _shape_of_stage(recipe, model) or (_shape(recipe, entry) if entry else None)
+
+
+def _is_named(stage: Stage, reference: str) -> bool:
+    return _plain(stage.name) == _plain(reference[1:].partition("/")[0])
 
 
 def _shape_of_stage(recipe: Recipe, model: str) -> Shape | None:

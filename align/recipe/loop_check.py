@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..config import Document
 from ..errors import ConfigError, suggest
 from .loops import SCORE, Loop, Repeat, Until
-from .marked import is_reference, marked
+from .marked import is_file, is_reference, marked
 from .serving import check_command
 from .stage import ALL, FILE
 
@@ -68,8 +68,7 @@ def _check_carried(
         raise ConfigError(f"{where}: {name} leaves no {file!r}: {suggest(file, outputs)}")
     if left.endswith(ALL):
         raise ConfigError(f"{where}: {left!r} are several models, one is needed: name a step instead of *")
-    is_file = "." in file.rpartition("/")[2]
-    if is_file != read[taken]:
+    if is_file(left) != read[taken]:
         what = ("a file", "a model") if read[taken] else ("a model", "a file")
         raise ConfigError(f"{where}: {taken!r} is {what[0]}, {left!r} is {what[1]}: carry like for like")
 

@@ -68,6 +68,11 @@ def is_reference(value: str) -> bool:
     return value.startswith("$") and not value.startswith("${")
 
 
+def is_file(reference: str) -> bool:
+    """Whether what it names in a stage is a file, and no model or folder."""
+    return "." in reference.rpartition("/")[2]
+
+
 def references(section: Section) -> Iterator[str]:
     """Names of the stages that a config refers to."""
     for _, value, _ in marked(section):

@@ -174,13 +174,18 @@ def programs(stage: Stage) -> dict[str, str | None]:
 
 
 def not_run_here(recipe: Recipe) -> list[str]:
-    """The stages that this machine does not run the programs of, each with the reason in one line."""
+    """The stages that this machine lacks something for, each with the reason in one line."""
     found = []
     for stage in recipe.stages:
         try:
             programs(stage)
         except BackendError as error:
             found.append(f"{str(error).splitlines()[0]}: align doctor tells the cure")
+        if needs := getattr(stage.module, "needs", None):
+            try:
+                needs(stage.config)
+            except (BackendError, ConfigError) as error:
+                found.append(f"stages.{stage.name}: {error}")
     return found
 
 
@@ -233,7 +238,12 @@ def _model_digest(recipe: Recipe, workspace: Workspace, entry: AnyEntry) -> str:
     name = expand(entry.model_name_or_path)
     if recipe.path_is_local(name):
         return digest(["weights", workspace.tree_digest(recipe.path(name)), how])
-    return digest(["weights", name, _commit("model", name, entry.revision), how])
+    try:
+        return digest(["weights", name, _commit("model", name, entry.revision), how])
+    except HubError as error:
+        if "/" in name:
+            raise
+        raise HubError(f"no folder {name!r} below {recipe.folder}; as a hub id: {error}") from None
 
 
 @functools.cache

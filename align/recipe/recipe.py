@@ -18,17 +18,19 @@ from pydantic import Field, model_validator
 
 from .. import stages
 from ..config import Document, Place, Section, bad_key, expand, load, unset_variables, validate
-from ..errors import ConfigError, DataError, suggest
+from ..errors import BackendError, ConfigError, DataError, suggest
 from ..generate import Prompts
-from ..io import HUB, parse_hub, rows
+from ..io import HUB, parse_hub, rows, scan
 from ..models.chain import check_folder
 from ..models.entry import KINDS, OPERATIONS, AnyEntry, Endpoint, Offline, Weights, entry_class
-from ..train.arguments import moved
+from ..schema import Problem, Record
+from ..train.arguments import missing_trackers, moved
 from .loop_check import check_body, check_loop
 from .loops import Loop, Repeat
-from .marked import is_reference, marked
+from .marked import is_file, is_reference, marked
 from .stage import ALL, FILE, FOLDER, MODEL, MODELS, Marker
 
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 LOOKED_AT = 100
 """Rows at the beginning of a file that are looked at for columns."""
 StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]{0,99}$")]
@@ -151,6 +153,12 @@ class Recipe:
                 found.append(f"models.{name}: {entry.model_name_or_path} is a hub id, verified when it is loaded")
             elif isinstance(entry, Endpoint):
                 found.append(f"models.{name}: an endpoint, asked when it is needed")
+        found += [
+            f"stages.{stage.name}.args.report_to: {tracker} is not installed here"
+            for stage in self.stages
+            if stage.trains
+            for tracker in missing_trackers(stage.config.args)  # type: ignore[attr-defined]
+        ]
         return found + [f"{value}: a hub data set, verified when it is read" for value in sorted(hub)]
 
     def path_is_local(self, written: str) -> bool:
@@ -218,6 +226,8 @@ def _stage(recipe: Recipe, name: str, section: dict[str, Any], iteration: int) -
     for marker, value, inner in marked(config):
         _check_value(recipe, marker, value, (*place, *inner))
     _check_columns(recipe, config, place)
+    for key in ("problems", "texts", *(("data", "eval_data") if stage.trains else ())):
+        _check_rows(recipe, stage, key, (*place, key))
     _check_prompts(recipe, module, config, place)
     return stage
 
@@ -227,7 +237,12 @@ def _check_value(recipe: Recipe, marker: Marker, value: str, place: Place) -> No
     if is_reference(value):
         if value.endswith(ALL) and marker is not MODELS:
             raise ConfigError(f"{where}: {value!r} are several models, one is needed: name a step instead of *")
+        if value.endswith(ALL) and value.partition("/")[2] != f"checkpoints{ALL}":
+            raise ConfigError(f"{where}: {value!r}: only `$stage/checkpoints/*` are several models")
         _check_reference(recipe, value, where)
+        if is_file(value) != (marker is FILE):
+            what = ("a file", "a model or folder") if marker is FILE else ("a model or folder", "a file")
+            raise ConfigError(f"{where}: {what[0]} is needed, {value!r} is {what[1]}: name another output")
     elif marker in (MODEL, MODELS):
         if value not in recipe.models:
             stages = [f"${stage.name}/model" for stage in recipe.stages if stage.name == value]
@@ -264,14 +279,36 @@ def _check_file(recipe: Recipe, value: str, where: str) -> None:
         raise ConfigError(f"{where}: no file {value!r} below {recipe.folder} or the repository's root{known}")
 
 
+def _check_rows(recipe: Recipe, stage: Stage, key: str, place: Place) -> None:
+    """Refuse a file that stands already and holds no row, or whose first rows are none, or none of the right kind."""
+    path = _standing(recipe, getattr(stage.config, key, None))
+    if path is None:
+        return
+    try:
+        kind: type[Record] | None = Problem if key == "problems" else None
+        if stage.trains:
+            kind = stage.module.record_kind(stage.config, str(path))
+        read = scan(path, kind, getattr(stage.config, "columns", None)) if kind else rows(path)
+        if not list(islice(read, LOOKED_AT)):
+            raise ConfigError(f"{recipe.document.where(place)}: {path} holds no row: name another file")
+    except DataError as error:
+        raise ConfigError(f"{recipe.document.where(place)}: {error}") from None
+
+
+def _standing(recipe: Recipe, value: Any) -> Path | None:
+    """The file that a `File` value names, where it is there before anything runs; None for other values, too."""
+    if not isinstance(value, str) or unset_variables(value):
+        return None
+    path = recipe.path(recipe.benchmarks.get(value, value))
+    return path if os.path.isfile(path) else None
+
+
 def _check_columns(recipe: Recipe, config: Section, place: Place) -> None:
     """Refuse mapped columns that no row at the beginning of the file has, where the file stands already."""
     columns = getattr(config, "columns", None) or {}
-    mapped = next((getattr(config, name) for name in ("problems", "data", "texts") if hasattr(config, name)), "$")
-    if not columns or mapped is None:
-        return
-    path = recipe.path(recipe.benchmarks.get(mapped, mapped))
-    if unset_variables(mapped) or not os.path.isfile(path):
+    mapped = next((getattr(config, name) for name in ("problems", "data", "texts") if hasattr(config, name)), None)
+    path = _standing(recipe, mapped)
+    if not columns or path is None:
         return
     seen = {name for _, row in islice(rows(path), LOOKED_AT) for name in row}
     for ours, theirs in columns.items():
@@ -297,8 +334,11 @@ def _check_entry(recipe: Recipe, name: str, where: str) -> None:
     entry = recipe.models[name]
     if isinstance(entry, Offline) and not os.path.isfile(recipe.path(entry.offline) / OPERATIONS):
         raise ConfigError(f"{where}: model {name!r}: no {OPERATIONS} in a folder {entry.offline!r}")
-    if isinstance(entry, Weights) and recipe.path_is_local(entry.model_name_or_path):
+    if isinstance(entry, Weights) and not unset_variables(name_or_path := entry.model_name_or_path):
         try:
-            check_folder(recipe.path(entry.model_name_or_path))
-        except DataError as error:
+            if recipe.path_is_local(name_or_path):
+                check_folder(recipe.path(name_or_path))
+            elif not HUB_ID.fullmatch(expand(name_or_path)):
+                raise DataError(f"no folder {name_or_path!r} below {recipe.folder} or the repository's root")
+        except (BackendError, DataError) as error:
             raise ConfigError(f"{where}: model {name!r}: {error}") from None

@@ -24,7 +24,7 @@ from ..schema import SCHEMA_VERSION
 from . import launch
 from .begun import begin
 from .card import write_card
-from .closing import say_cached, say_done, say_left_out
+from .closing import WIDTH, say_done, say_not_run
 from .marked import is_reference, marked, references
 from .peers import Log, kept, together
 from .plan import Step, plan_step, prompts, resolve, revisions, server_of
@@ -128,7 +128,7 @@ class _Run:
         step = plan_step(self.recipe, self.workspace, stage, self.done)
         if step.manifest and not (wanted and stage.name in self.force):
             if wanted and not launch.is_spawned():
-                say_cached(stage.name)
+                say_not_run(stage.name, "cached", self._width)
             self._record(stage, step.manifest)
             return step.manifest
         if not wanted:
@@ -137,8 +137,13 @@ class _Run:
         self._record(stage, manifest)
         self._tell()
         if not launch.is_spawned():
-            say_done(stage.name, manifest.data["counts"], manifest.data["seconds"])
+            say_done(stage.name, manifest.data["counts"], manifest.data["seconds"], self._width)
         return manifest
+
+    @property
+    def _width(self) -> int:
+        """Columns of the longest name of a stage."""
+        return max(WIDTH, *(len(stage.name) for stage in self.recipe.stages))
 
     def _missing(self, stage: Stage) -> str | None:
         """The first of the stages before it that must be done and is not; None where all are."""
@@ -159,7 +164,7 @@ class _Run:
         if link.is_symlink():
             link.unlink()
         if stage.name in self.wanted and not launch.is_spawned() and stage.name == self._first_left_out():
-            say_left_out(stage.name, why)
+            say_not_run(stage.name, why, self._width)
 
     def _first_left_out(self) -> str:
         loop = self.recipe.loop

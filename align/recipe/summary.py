@@ -1,12 +1,14 @@
 """What a run holds, as plain data: stages, counts, scores. Reads; runs nothing."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .workspace import MARKER, Manifest, Workspace
+from ..io import read_object
+from ..text.token_store import STORES
+from ..text.token_store import prune as prune_stores
+from .workspace import MARKER, RUN, Manifest, Workspace
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -18,10 +20,7 @@ def summary(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: the folder is no run.
     """
-    path = folder / "run.json"
-    if not path.is_file():
-        raise DataError(f"{folder}: no run.json: not a run's folder")
-    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts = _facts(folder)
     found: dict[str, Any] = {
         "run": facts["run"],
         "recipe": facts["recipe"],
@@ -39,7 +38,7 @@ def summary(folder: Path) -> dict[str, Any]:
         found["stages"].append(_stage(name, manifest))
         score = folder / name / "score.json"
         if manifest is not None and score.is_file():
-            measured = json.loads(score.read_text(encoding="utf-8"))
+            measured = read_object(score)
             for kind in ("models", "paired"):
                 for key, value in measured[kind].items():
                     found[kind][key] = _joined(found[kind].get(key, {}), value)
@@ -51,15 +50,23 @@ def summary(folder: Path) -> dict[str, Any]:
     return found
 
 
+def _facts(folder: Path) -> dict[str, Any]:
+    """What a run says of itself."""
+    path = folder / RUN
+    if not path.is_file():
+        raise DataError(f"{folder}: no {RUN}: not a run's folder")
+    return read_object(path, ("run", "recipe", "seed", "order", "stages"))
+
+
 def _joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """What two stages say under one name: figures of tasks stand beside pass@k, of one kind the last stage's count."""
     return {**before, **now} if ("tasks" in before) != ("tasks" in now) else now
 
 
 def prune(folder: Path, *, dry_run: bool) -> list[tuple[Path, int]]:
-    """Remove done stage folders that no run refers to; returns them with their bytes.
+    """Remove done stage folders that no run refers to, and token stores whose data are gone; returns them with bytes.
 
-    One that is not done is left alone: it may be running.
+    A stage that is not done is left alone: it may be running.
 
     Args:
         folder: a run's folder, or one that holds runs. What other runs refer to stays in either case.
@@ -70,27 +77,29 @@ def prune(folder: Path, *, dry_run: bool) -> list[tuple[Path, int]]:
     """
     runs = _runs_of(folder)
     kept = {
-        (runs / stage).resolve()
-        for path in runs.glob("**/run.json")
-        for stage in json.loads(path.read_text(encoding="utf-8"))["stages"].values()
+        (runs / stage).resolve() for path in runs.glob(f"**/{RUN}") for stage in _facts(path.parent)["stages"].values()
     }
     if not kept:
         raise DataError(f"{folder}: no run below it")
     unused = [marker.parent for marker in sorted(folder.glob(f"**/{MARKER}")) if marker.parent.resolve() not in kept]
-    removed = []
-    for path in unused:
-        removed.append((path, sum(file.stat().st_size for file in path.rglob("*") if file.is_file())))
-        if not dry_run:
+    homes = sorted(folder.glob(f"**/{STORES}"))
+    stores = [store for home in homes for store in prune_stores(home, without=unused, dry_run=True)]
+    removed = [
+        (path, sum(file.stat().st_size for file in path.rglob("*") if file.is_file())) for path in (*unused, *stores)
+    ]
+    if not dry_run:
+        for path in unused:
             shutil.rmtree(path)
+        for home in homes:
+            prune_stores(home)
     return removed
 
 
 def _runs_of(folder: Path) -> Path:
     """The folder that holds all runs: stages are named from there."""
-    path = folder / "run.json"
-    if not path.is_file():
+    if not (folder / RUN).is_file():
         return folder
-    name = json.loads(path.read_text(encoding="utf-8"))["run"]
+    name = _facts(folder)["run"]
     return folder.resolve().parents[len(Path(name).parts) - 1]
 
 

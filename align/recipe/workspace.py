@@ -6,7 +6,6 @@
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, StageError
-from ..io import sha256_file, write_json
+from ..io import Hashes, read_object, write_json
 from ..schema import canonical_json
 
-MARKER = "stage.json"
+MARKER, RUN = "stage.json", "run.json"
 STOPPED = ".stopped"
 """Why a stage failed, in its folder, until it is begun again."""
 MEASURED = frozenset({"timings.jsonl", MARKER})
 """Files that differ between equal runs; not part of a stage's content."""
 LONGEST = 200
 """Bytes of a part of a run's name."""
-LARGE_BYTES = 16 * 2**20
-"""Files from this size on are hashed once and remembered by size and modification time."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,10 @@ class Workspace:
 
     runs: Path
     name: str
-    _hashes: dict[str, Any] = field(default_factory=dict)
+    _hashes: Hashes = field(init=False)
 
     def __post_init__(self) -> None:
+        self._hashes = Hashes(self.runs / ".hashes.json")
         parts = Path(self.name).parts
         if not parts or parts[0] == "/" or ".." in parts or any(len(os.fsencode(part)) > LONGEST for part in parts):
             raise ConfigError(f"{self.name!r} is no name of a run: give a short path below runs/")
@@ -93,11 +91,9 @@ class Workspace:
     def manifest(self, folder: Path) -> Manifest | None:
         """The manifest of a done stage."""
         try:
-            return Manifest(folder, json.loads((folder / MARKER).read_text(encoding="utf-8")))
+            return Manifest(folder, read_object(folder / MARKER, ("key", "files")))
         except FileNotFoundError:
             return None
-        except ValueError:
-            raise StageError(f"{folder / MARKER}: not JSON: remove the folder and run again") from None
 
     def last(self, stage: str) -> Manifest | None:
         """The manifest of the stage as the last plan left it."""
@@ -126,8 +122,8 @@ class Workspace:
 
     def record(self, stage: str, folder: Path, facts: dict[str, Any]) -> None:
         """Point `run.json` and the link `runs/<name>/<stage>` at the stage's folder."""
-        path = self.folder / "run.json"
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path = self.folder / RUN
+        known = read_object(path) if path.is_file() else {}
         stages = {**known.get("stages", {}), stage: os.path.relpath(folder, self.runs)}
         order = [name for name in facts["order"] if name in stages]
         write_json(path, {**facts, "stages": {name: stages[name] for name in order}})
@@ -138,19 +134,7 @@ class Workspace:
 
     def file_digest(self, path: Path) -> str:
         """sha256 of a file; of a large one, remembered."""
-        status = path.stat()
-        if status.st_size < LARGE_BYTES:
-            return sha256_file(path)
-        sidecar = self.runs / ".hashes.json"
-        if not self._hashes and sidecar.is_file():
-            self._hashes = json.loads(sidecar.read_text(encoding="utf-8"))
-        stamp = [status.st_size, status.st_mtime_ns]
-        known = self._hashes.get(str(path.resolve()))
-        if known is None or known[:2] != stamp:
-            known = [*stamp, sha256_file(path)]
-            self._hashes[str(path.resolve())] = known
-            write_json(sidecar, self._hashes)
-        return str(known[2])
+        return self._hashes.of(path)
 
     def tree_digest(self, folder: Path) -> str:
         """Digest of all files of a folder, by name and content."""

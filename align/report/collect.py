@@ -10,11 +10,12 @@ import json
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import AlignError
 from ..io import rows
 from ..recipe.marked import is_reference
 from ..recipe.recipe import run_name
@@ -28,6 +29,10 @@ LOCK = ".lock"
 """The file in a run's folder that the process which runs it holds."""
 ACTIVE = ("running", "stopped", "failed")
 """States of the stage that a run is at."""
+SUMMARY = ("pass@1", "low", "high", "problems", "n", "k", "sampling", "outcomes")
+"""What the page shows of a scored model."""
+TASK = ("figure", "prompt", "shots", "examples")
+"""What it shows of a task."""
 Point = dict[str, float]
 """One line of `metrics.jsonl`: `step`, and what was logged at it."""
 
@@ -104,6 +109,8 @@ class Report:
     stages: list[StageReport]
     scores: list[Score]
     evaluations: list[Evaluation]
+    unread: list[str]
+    """Stages that measured something, in a form of another version of align."""
     versions: dict[str, list[str]]
     """Library → its versions, several where stages were run with different ones."""
     commits: list[str]
@@ -152,6 +159,7 @@ def collect(folder: Path) -> Report:
     begun = next((stage.state for stage in stages if stage.state in ACTIVE), None)
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     done = [manifest for manifest in manifests.values() if manifest]
+    scores, evaluations, unread = _measured(folder, facts, done)
     return Report(
         run=found["run"],
         recipe=found["recipe"],
@@ -159,8 +167,9 @@ def collect(folder: Path) -> Report:
         overrides=list(facts["overrides"]),
         state="running" if held else begun or ("finished" if finished else "unfinished"),
         stages=stages,
-        scores=[_score(folder, facts, manifest) for manifest in done if is_scored(manifest)],
-        evaluations=[_evaluation(manifest) for manifest in done if is_scored(manifest, "evaluate")],
+        scores=scores,
+        evaluations=evaluations,
+        unread=unread,
         versions=_versions(done),
         commits=sorted({manifest.data["commit"] for manifest in done if manifest.data["commit"]}),
     )
@@ -272,10 +281,29 @@ def _metrics(folder: Path) -> list[Point]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def _measured(
+    folder: Path, facts: dict[str, Any], done: list[Manifest]
+) -> tuple[list[Score], list[Evaluation], list[str]]:
+    """What stages measured, and the names of those that say it in other fields than today's."""
+    scores, evaluations, unread = [], [], []
+    for manifest in done:
+        try:
+            if is_scored(manifest):
+                scores.append(_score(folder, facts, manifest))
+            elif is_scored(manifest, "evaluate"):
+                evaluations.append(_evaluation(manifest))
+        except (AlignError, LookupError, OSError, TypeError, ValueError):
+            # cached stages stay for years: a page without one of them is better than none
+            unread.append(manifest.data["name"])
+    return scores, evaluations, unread
+
+
 def _score(folder: Path, facts: dict[str, Any], manifest: Manifest) -> Score:
     measured = json.loads((manifest.folder / "score.json").read_text(encoding="utf-8"))
     answers = [Answer.model_validate(row) for _, row in rows(manifest.folder / "results.jsonl")]
     first, *others = measured["models"]
+    for model in measured["models"].values():
+        _require(model, SUMMARY)
     unscored, compared = set(measured["unscored"]), _compared(measured)
     found = solved(compared, [row for row in answers if row.problem_id not in unscored and row.model in compared])
     return Score(
@@ -294,6 +322,8 @@ def _score(folder: Path, facts: dict[str, Any], manifest: Manifest) -> Score:
 def _evaluation(manifest: Manifest) -> Evaluation:
     measured = json.loads((manifest.folder / "score.json").read_text(encoding="utf-8"))
     first, *others = measured["models"]
+    for about in measured["tasks"].values():
+        _require(about, TASK)
     return Evaluation(
         stage=manifest.data["name"],
         tasks=measured["tasks"],
@@ -302,6 +332,12 @@ def _evaluation(manifest: Manifest) -> Evaluation:
         details=measured["details"],
         warnings=measured.get("warnings", []),
     )
+
+
+def _require(found: dict[str, Any], names: Collection[str]) -> None:
+    for name in names:
+        if name not in found:
+            raise KeyError(name)
 
 
 def _compared(measured: dict[str, Any]) -> list[str]:

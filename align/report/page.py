@@ -83,9 +83,14 @@ class Flow:
 def flow(stage: StageReport) -> Flow:
     """A stage's counts, sorted out for the funnel."""
     counts = dict(stage.counts)
-    product = next((name for name in PRODUCT if name in counts), None)
+    product = next((name for name in PRODUCT if isinstance(counts.get(name), int)), None)
     kept = counts.pop(product) if product else 0
-    dropped = {**counts.pop("rejected", {}), **counts.pop("dropped", {})}
+    dropped: dict[str, int] = {}
+    for name in ("rejected", "dropped"):
+        told = counts.pop(name, {})
+        # older runs count them without the reasons
+        reasons = told if isinstance(told, dict) else {name: told}
+        dropped |= {reason: count for reason, count in reasons.items() if isinstance(count, int)}
     # a score's figures are percent, not counts, and have a chart of their own
     other = [_count(name, value) for name, value in counts.items() if not isinstance(value, float)]
     return Flow(stage, product, kept, dropped, other)

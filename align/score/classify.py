@@ -11,28 +11,16 @@ from typing import Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from ..errors import DataError
-from ..schema import Record
+from .example import Example, Place
 from .grid import Grid
 
 Normalisation = Literal["sum", "token", "character"]
 """What an option is chosen by: its log-probability, or that for each of its tokens or characters."""
 
 
-class Choice(Record):
+class Choice(Example):
     """One example under one prompt: the model chooses among the options."""
 
-    id: str
-    """Of the example: the same under all its prompts, and in all languages that translate it."""
-    task: str
-    """Name of the task, such as `xcopa`."""
-    language: str
-    """Of the data."""
-    template: str
-    """Name of the prompt."""
-    split: str
-    """Where the example comes from, such as `test`."""
-    prompt: str
-    """Final text; an option follows it as it is."""
     options: list[str] = Field(min_length=2)
     """Final text of each, with the space that parts it from the prompt."""
     answer: int
@@ -53,17 +41,9 @@ class Choice(Record):
         return self
 
 
-class Chosen(Record):
+class Chosen(Place):
     """What a model says of one `Choice`."""
 
-    id: str
-    """Of the example."""
-    task: str
-    """As in the row."""
-    language: str
-    """As in the row."""
-    template: str
-    """As in the row."""
     answer: int
     """As in the row."""
     logprobs: list[float]
@@ -76,16 +56,9 @@ class Chosen(Record):
     @classmethod
     def of(cls, row: Choice, logprobs: list[float], tokens: list[int]) -> Self:
         """What was found of a row."""
-        return cls(
-            id=row.id,
-            task=row.task,
-            language=row.language,
-            template=row.template,
-            answer=row.answer,
-            logprobs=logprobs,
-            tokens=tokens,
-            characters=[len(option.strip()) for option in row.options],
-        )
+        place = row.model_dump(include=set(Place.model_fields))
+        characters = [len(option.strip()) for option in row.options]
+        return cls(**place, answer=row.answer, logprobs=logprobs, tokens=tokens, characters=characters)
 
     def scores(self, by: Normalisation = "sum") -> list[float]:
         """Of each option; the best is chosen."""

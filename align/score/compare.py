@@ -37,18 +37,8 @@ class Answer(Record):
 
 def answer_of(response: Response, verdict: Verdict) -> Answer:
     """A judged response as a row of results."""
-    return Answer(
-        model=response.model,
-        problem_id=verdict.problem_id,
-        sample_index=response.sample_index,
-        code=response.code,
-        passed=verdict.passed,
-        outcome=verdict.outcome,
-        reason=verdict.reason,
-        tests_passed=verdict.tests_passed,
-        tests_total=verdict.tests_total,
-        isolation=verdict.isolation,
-    )
+    told = verdict.model_dump(include=set(Answer.model_fields))
+    return Answer(**told, model=response.model, sample_index=response.sample_index, code=response.code)
 
 
 def compare(answers: Mapping[str, Sequence[Answer]], k: Sequence[int], *, n: int, sampling: Sampling) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from ..errors import DataError
 from ..generate.request import Reply
 from ..schema import Finish
 from .classify import Chosen, Normalisation, credits, table
+from .example import Question
 from .generation_metrics import Generation, Metric, RowMetric, generation_metrics, row_metric
 from .grid import Grid, Measure
-from .question import Question
 
 ROW_METRICS: tuple[RowMetric, ...] = get_args(RowMetric)
 

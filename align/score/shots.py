@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError, DataError
 from .classify import Choice
-from .question import Question
+from .example import Question
 
 SEPARATOR = "\n\n"
 Row = TypeVar("Row", Choice, Question)

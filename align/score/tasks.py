@@ -15,7 +15,7 @@ from ..mix.sandbox import TemplateLimit, size
 from ..mix.sources import Source
 from ..mix.template import Rendered, RowError, Template
 from .classify import Choice
-from .question import Question
+from .example import Question
 
 PromptLanguage = Literal["both", "english", "own", "any"]
 """Which prompts a language's data get: English ones and those in the language itself, one of the two, or all."""

@@ -7,6 +7,7 @@ from pydantic import field_validator, model_validator
 from ..config import bad_key
 from ..recipe.stage import Context, Counts, File
 from ..schema import PreferencePair, RankedGroup, UnpairedRow
+from ..train.chat_pairs import holds_chats
 from ..train.options import Reference
 from ..train.settings import Dpo, Loss, check_name
 from . import sft
@@ -72,6 +73,8 @@ class Config(sft.Config):
     def _trl_has_the_loss(self) -> "Config":
         if self.engine == "trl" and not isinstance(self.loss, Dpo):
             raise bad_key("engine", f"trl's stable trainers have no {self.loss.name}: write engine: align")
+        if self.engine == "trl" and self.lora is not None and self.lora.continues:
+            raise bad_key("lora.continue", "trl's reference is the model without its adapter: write engine: align")
         if self.engine == "trl" and "reference" in self.model_fields_set:
             raise bad_key("reference", "is not handed to trl: remove it, or write engine: align")
         return self
@@ -81,6 +84,12 @@ class Config(sft.Config):
         if self.loss.reads == "unpaired" and self.global_batch_size == 1:
             raise bad_key("global_batch_size", f"1 leaves {self.loss.name} no other row to estimate its KL from")
         return self
+
+
+def record_kind(config: Config, path: str) -> type[RankedGroup | PreferencePair | UnpairedRow] | None:
+    """What the rows of a file are read as; None of pairs in messages, which the model's tokenizer makes text."""
+    chats = config.loss.reads == "pairs" and holds_chats(path, config.columns)
+    return None if chats else KINDS[config.loss.reads]
 
 
 def run(config: Config, context: Context) -> Counts:

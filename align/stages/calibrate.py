@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ..config import bad_key
 from ..errors import DataError, StageError
 from ..io import read, rows, write_json
 from ..progress import progress
@@ -20,7 +21,6 @@ from ..testgen.synthesise import Solve
 from . import tests
 
 VERSION = 2
-RUNS_PROGRAMS = True
 OUTPUTS = ("calibration.json",)
 PROMPTS = tests.PROMPTS
 UNNAMED = "unnamed"
@@ -43,6 +43,14 @@ class Config(tests.Config):
     voters: int | None = Field(default=None, gt=0)
     """Only a problem's first programs vote for cases, and the others are judged by them; by default all do both."""
 
+    @model_validator(mode="after")
+    def _compares(self) -> "Config":
+        if not (self.models or self.tests or "extracted" in self.tiers):
+            raise bad_key("tests", "nobody writes tests: name models or tests")
+        if not self.has_programs():
+            raise bad_key("samples", "there are no programs to run tests on: name candidates or samples")
+        return self
+
     def has_programs(self) -> bool:
         """Whether there are any to run cases on."""
         return bool(self.candidates or self.samples)
@@ -57,13 +65,8 @@ def run(config: Config, context: Context) -> Counts:
     """Read problems with tests; write and print what synthesised tests would have said of the same programs."""
     every = read(config.problems, Problem, config.columns)
     problems = [problem for problem in every if problem.tests][: config.limit]
-    where = f"stages.{context.name}"
     if not problems:
-        raise StageError(f"{where}: {config.problems} holds no problem with tests to compare with")
-    if not (config.models or config.tests or "extracted" in config.tiers):
-        raise StageError(f"{where}: nobody writes tests: name models or tests")
-    if not (config.candidates or config.samples):
-        raise StageError(f"{where}: there are no programs to run tests on: name candidates or samples")
+        raise StageError(f"stages.{context.name}: {config.problems} holds no problem with tests to compare with")
     written = all_written(config, context, problems)
     known = sampled(config.samples, every) if config.samples else {}
     further = tests.further_of(config)
@@ -103,7 +106,7 @@ def all_written(config: Config, context: Context, problems: Sequence[Problem]) -
     found = [list(known.get(problem.id, ())) for problem in problems]
     for model in config.models:
         for place, text in zip(found, tests.ask_model(config, context, model, bare), strict=True):
-            place.append((context.label(model), text))
+            place += [(context.label(model), text)] if text is not None else []
     return found
 
 

@@ -5,18 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..clean.chain import Chain, Cleaned
 from ..clean.checks import Rules, Secrets
-from ..clean.corpus import Corpus
+from ..clean.corpus import Corpus, named
 from ..clean.decontaminate import DEFAULT, NGRAM, Decontaminator, Method
 from ..clean.duplicates import Compared
 from ..clean.near import Sketcher
 from ..clean.quality import Quality
-from ..config import Section
-from ..errors import StageError
+from ..config import Section, bad_key
+from ..errors import AlignError, StageError
 from ..io import read, replacing, scan
+from ..recipe.closing import describe
 from ..recipe.stage import UNKEYED, Context, Counts, File
 from ..schema import Problem
 
@@ -57,6 +58,15 @@ class Config(Section):
     workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
     """Processes; by default as many as cores."""
 
+    @model_validator(mode="after")
+    def _names_filters(self) -> "Config":
+        if self.datatrove:
+            try:
+                named(self.datatrove)
+            except AlignError as error:
+                raise bad_key("datatrove", str(error)) from None
+        return self
+
 
 def runs_programs(config: Config) -> bool:
     """Whether it does: only to look for benchmarks by execution."""
@@ -90,7 +100,7 @@ def run(config: Config, context: Context) -> Counts:
             file=sys.stderr,
         )
     if not kept:
-        raise StageError(f"{where}: no problem is left of {total}: {reasons}")
+        raise StageError(f"{where}: no problem is left of {total} ({describe(reasons)})")
     return {"kept": kept, **dict(sorted(chain.notes.items())), "rejected": reasons}
 
 

@@ -1,35 +1,34 @@
 """Measure models on tasks of many languages: choose an option, or write an answer; figures with intervals."""
 
 import dataclasses
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from ..config import Section, bad_key, unset_variables
-from ..errors import AlignError, ConfigError, DataError
+from ..errors import AlignError, DataError
 from ..generate.answer import answer
 from ..generate.ask import derive_seed
 from ..generate.request import Request, Sampling
 from ..io import HUB, sha256_file, write, write_json
-from ..mix.sources import Source, benchmarks
+from ..mix.sources import Source
+from ..mix.template import Template
 from ..models.entry import Weights
-from ..models.trained_on import contaminated
 from ..recipe.stage import Context, Counts, File, Models
 from ..score.choosing import Batches, chosen
 from ..score.classify import Choice, Normalisation
+from ..score.example import Question
 from ..score.generation_metrics import Metric
 from ..score.grid import Measure
 from ..score.languages import language_code
 from ..score.multitask import ROW_METRICS, ChoiceResult, Figures, TextResult, compare, text_result
-from ..score.question import Question
 from ..score.shots import with_shots
 from ..score.task_files import data_files, shipped, task_sources, task_templates
 from ..score.tasks import PromptLanguage, Rows, Task, task_rows
-from .score import spelt_out
+from .score import refuse_least, spelt_out, warn_of
 
 VERSION = 1
 OUTPUTS = ("results.jsonl", "score.json")
@@ -75,7 +74,7 @@ class TaskSection(Section):
     """Longest answer, where the model writes."""
     min_new_tokens: int = Field(default=0, ge=0)
     """Before so many tokens nothing ends an answer."""
-    stop: list[str] = []
+    stop: list[Annotated[str, Field(min_length=1)]] = []
     """Strings that end an answer."""
 
     @model_validator(mode="before")
@@ -127,11 +126,25 @@ class TaskSection(Section):
         Raises:
             ConfigError, DataError: a template, a language or a split is wrong.
         """
-        written = self.templates or str(shipped()[_shipped_name(self)])
-        templates = task_templates(resolve(written), self.names, text=bool(self.metrics))
-        text = bool(self.metrics) or all(template.choices is None for template in templates)
-        sources = self._sources(self.data, self.split, resolve)
+        templates, sources = self.asked_by(resolve), self._sources(self.data, self.split, resolve)
+        for source in sources if "script" in (self.metrics or ()) else ():
+            if source.language:
+                language_code(source.language)
+        text = not self.chooses(templates)
         return Task(name, sources, templates, text, self.prompts, self.names is not None, self.limit, self.id)
+
+    def asked_by(self, resolve: Callable[[str], Path] = Path) -> list[Template]:
+        """The templates.
+
+        Raises:
+            ConfigError: their file cannot be used, or has none of a name.
+        """
+        written = self.templates or str(shipped()[_shipped_name(self)])
+        return task_templates(resolve(written), self.names, text=bool(self.metrics))
+
+    def chooses(self, templates: Sequence[Template]) -> bool:
+        """Whether the model chooses among options, and does not write."""
+        return not self.metrics and any(template.choices is not None for template in templates)
 
     def pool(self, name: str, resolve: Callable[[str], Path] = Path) -> Task:
         """The same with the data that examples are drawn from.
@@ -174,13 +187,29 @@ class Config(Section):
     batch_size: int = Field(default=256, gt=0)
     """Answers generated at once."""
 
+    @model_validator(mode="after")
+    def _models_can_answer(self, info: ValidationInfo) -> "Config":
+        """Options are chosen by log-probabilities, which only weights here give."""
+        entries, resolve = getattr(info.context, "models", {}), _resolver(info)
+        without = [name for name, model in self.models.items() if not isinstance(entries.get(model), Weights | None)]
+        for task, section in self.tasks.items() if without else ():
+            if section.templates is not None and not _is_here(section.templates, resolve):
+                continue
+            if section.chooses(section.asked_by(resolve)):
+                raise bad_key(
+                    f"models.{without[0]}",
+                    f"{task} needs log-probabilities, and only weights give them: give model_name_or_path, or the task "
+                    "`metrics:` to compare what is written",
+                )
+            refuse_least(self.models, section.min_new_tokens, info, f"tasks.{task}.min_new_tokens")
+        return self
+
 
 def run(config: Config, context: Context) -> Counts:
     """Read the tasks; ask every model; write one result a row, and the summary."""
-    models, steps = spelt_out(config.models)
+    models, steps = spelt_out(config.models, context)
     made = {name: rows_of(name, section, context) for name, section in config.tasks.items()}
     figures = {name: figures_of(config, name, made[name]) for name in made}
-    check_models(context, models, made)
     warnings = warn_of_contamination(config, context, models)
     asked = {name: ask(config, context, name, model, made, figures) for name, model in models.items()}
     write(context.out / "results.jsonl", (row for tasks in asked.values() for rows in tasks.values() for row in rows))
@@ -190,12 +219,10 @@ def run(config: Config, context: Context) -> Counts:
     found: Counts = {"rows": sum(len(rows.choices) + len(rows.questions) for rows in made.values())}
     if dropped := sum((rows.dropped for rows in made.values()), Counter[str]()):
         found["dropped"] = dict(sorted(dropped.items()))
-    for name, count in (
-        ("unscored", sum(map(len, score["unscored"].values()))),
-        ("warnings", len(warnings)),
-    ):
-        if count:
-            found[name] = count
+    if unscored := sum(map(len, score["unscored"].values())):
+        found["unscored"] = unscored
+    if warnings:
+        found["warnings"] = len(warnings)
     write_json(context.out / "score.json", score | ({"warnings": warnings} if warnings else {}))
     told = {name: score["models"][name]["tasks"] for name in models}
     return found | {f"{name} {task}": value[0] for name, tasks in told.items() for task, value in tasks.items()}
@@ -225,37 +252,16 @@ def figures_of(config: Config, name: str, rows: Rows) -> Figures:
         ConfigError: a language's script is asked for, and not known.
     """
     metrics = [] if rows.choices else config.tasks[name].metrics or WRITTEN
-    if "script" in metrics:
-        for code in sorted({row.language for row in rows.questions}):
-            language_code(code)
+    # languages that only the rows tell
+    for code in sorted({row.language for row in rows.questions}) if "script" in metrics else ():
+        language_code(code)
     return Figures(config.measure, config.normalisation, metrics)
-
-
-def check_models(context: Context, models: dict[str, str], made: dict[str, Rows]) -> None:
-    """Refuse models that cannot do what a task needs, before the first one is loaded.
-
-    Raises:
-        ConfigError: options are to be chosen by a model without weights here.
-    """
-    choosing = [name for name, rows in made.items() if rows.choices]
-    for name, model in models.items():
-        if choosing and not isinstance(context.model(model), Weights):
-            raise ConfigError(
-                f"stages.{context.name}.models.{name}: {choosing[0]} needs log-probabilities, and an endpoint gives "
-                "none: give model_name_or_path, or `metrics:` to compare what it writes"
-            )
 
 
 def warn_of_contamination(config: Config, context: Context, models: dict[str, str]) -> list[str]:
     """A line, also on stderr, for each model that was trained on a benchmark which is among the tasks."""
     names = {name for section in config.tasks.values() for path in _paths(section.data) for name in _names(path)}
-    held = benchmarks(names | config.tasks.keys())
-    # all steps of a training have one history
-    entries = {name.partition("@")[0]: model for name, model in models.items()} if held else {}
-    lines = contaminated({name: context.model(model) for name, model in entries.items()}, held, context.name)
-    for line in lines:
-        print(f"align: warning: {line}", file=sys.stderr)
-    return lines
+    return warn_of(names | config.tasks.keys(), context, models)
 
 
 def ask(

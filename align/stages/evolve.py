@@ -2,11 +2,10 @@
 
 from collections import Counter
 from random import Random
-from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..config import Section, bad_key
+from ..config import bad_key
 from ..errors import StageError
 from ..evolve import OPERATORS, Means, Planner, Rules, evolve
 from ..evolve.eliminate import Task
@@ -17,8 +16,8 @@ from ..generate import Prompts, Reply, Request, Sampling
 from ..generate.answer import answer
 from ..io import read, write
 from ..rank import UnitTests
-from ..recipe.profile import Profile
-from ..recipe.stage import UNKEYED, Context, Counts, Demand, File, Model, PromptFiles
+from ..recipe.sections import Programs
+from ..recipe.stage import Context, Counts, Demand, File, Model, PromptFiles
 from ..schema import Problem, Response, Verdict
 
 VERSION = 2
@@ -27,7 +26,7 @@ OUTPUTS = ("problems.jsonl", "rejected.jsonl")
 PROMPTS = PURPOSES
 
 
-class Config(Section):
+class Config(Programs):
     """Evolve problems; see `align.evolve.evolve`."""
 
     problems: File
@@ -72,14 +71,6 @@ class Config(Section):
     prompts: PromptFiles = {}
     """Jinja templates of your own, by purpose: `evolve` or `evolve_wizardcoder`, a heuristic by its name, `compare`,
     `plan`, and `solve` by which the coder is asked."""
-    workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
-    """Programs run at once, to check plans."""
-    timeout: float | None = Field(default=None, gt=0)
-    """CPU seconds a program, where its problem has no limit."""
-    isolation: Literal["auto", "A", "B", "none"] = "auto"
-    """Isolation of the programs; `auto` is level A, or a refusal."""
-    profile: Profile | None = None
-    """The interpreter of the programs, and what it has imported before they start."""
 
     @model_validator(mode="after")
     def _plans_are_checked(self) -> "Config":
@@ -94,6 +85,11 @@ class Config(Section):
         for style, purpose in STYLES.items():
             if style != self.style and purpose in self.prompts:
                 raise bad_key("prompts", f"{purpose} is not asked by `style: {self.style}`: write {STYLES[self.style]}")
+        used = {*self.operators, *(("compare",) if self.judge else ()), *(("solve",) if self.coder else ())}
+        for purpose in (*OPERATORS, "plan", "compare", "solve"):
+            if purpose in self.prompts and purpose not in used:
+                needed = {"compare": "name a `judge`", "solve": "name a `coder`"}.get(purpose, "add it to `operators`")
+                raise bad_key("prompts", f"{purpose} is never asked: {needed}, or leave it out")
         return self
 
 

@@ -8,9 +8,11 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from ..config import Section, bad_key
 from ..errors import DataError, StageError
-from ..export.formats import FOLDERS, Format, is_calibrated
+from ..export.formats import FOLDERS, Format, check_libraries, is_calibrated, unknown_class
+from ..export.hub import check_push
 from ..io import replacing, rows, write_json
 from ..models.entry import Dtype, Weights
+from ..recipe.devices import shape_below
 from ..recipe.stage import Context, Counts, File, Model
 
 if TYPE_CHECKING:
@@ -66,6 +68,14 @@ class Config(Section):
             raise bad_key("calibration", f"a model fitted to the benchmark {self.calibration!r} is not measured by it")
         return self
 
+    @model_validator(mode="after")
+    def _class_is_known(self, info: ValidationInfo) -> "Config":
+        shape = None if info.context is None else shape_below(info.context, self.model)
+        for name in self.formats:
+            if shape is not None and (told := unknown_class(name, shape.family)):
+                raise bad_key("formats", told)
+        return self
+
     @property
     def forms(self) -> list[str]:
         """The formats, whole weights first, each once."""
@@ -77,11 +87,23 @@ def outputs(config: Config) -> tuple[str, ...]:
     return (*(FOLDERS[name] for name in config.forms), *OUTPUTS[-2:])
 
 
+def needs(config: Config) -> None:
+    """Refuse what this machine lacks for it.
+
+    Raises:
+        BackendError: a library.
+        ConfigError: the hub's token.
+    """
+    check_libraries(config.forms)
+    if config.push_to_hub is not None:
+        check_push()
+
+
 def run(config: Config, context: Context) -> Counts:
     """Make each form that is not there yet, then the card; then push."""
     from ..export.forms import Calibration, check_forms, merged, model_type, quantised
 
-    token = _token(config)
+    token = None if config.push_to_hub is None else check_push()
     entry = context.weights(config.model)
     check_forms(config.forms, model_type(entry))
     results = _scored(config.results) if config.results else {}
@@ -108,14 +130,6 @@ def run(config: Config, context: Context) -> Counts:
         push(places, where.repo_id, private=where.private, token=token)
         counts["pushed"] = where.repo_id
     return counts
-
-
-def _token(config: Config) -> str | None:
-    if config.push_to_hub is None:
-        return None
-    from ..export.hub import check_push
-
-    return check_push()
 
 
 def _state(out: Path) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Make a mixture of many tasks and languages: rows in the order of training, rows held out, and what it is made of."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ..config import Section, bad_key, unset_variables
+from ..config import Place, Section, bad_key, unset_variables
 from ..errors import AlignError, ConfigError, suggest
 from ..io import HUB, write_json
 from ..mix.figures import by_set, by_task, show, total_dropped
@@ -17,17 +19,23 @@ from ..mix.sources import Source, benchmarks, raw, training, variant, xp3
 from ..mix.template import Template
 from ..mix.template_file import read_templates
 from ..mix.weights import read_weights
-from ..recipe.stage import UNKEYED, Context, Counts, File, Folder, Model
+from ..models.entry import Weights
+from ..recipe.marked import is_reference, replace
+from ..recipe.stage import FILE, FOLDER, UNKEYED, Context, Counts, File, Folder, Marker, Model
 
 if TYPE_CHECKING:
     from ..text.token_store import TokenStore
 
-VERSION = 1
+S = TypeVar("S", bound=Section)
+
+VERSION = 2
 OUTPUTS = ("rows.jsonl", "validation.jsonl", "mixture.json")
 POOL = ".pool"
 """Folder of what all rows are rendered to; it goes when the stage is done."""
 HELD_OUT = 0.05
 """Share of each set that is held out where nothing says otherwise (xP3's)."""
+TRIED = 100
+"""Files of one section that `align check` looks into; the stage tries all before it renders any."""
 OF_XP3, OF_DATA = ("languages", "merged"), ("templates", "names", "language", "task", "split", "subset", "columns")
 
 
@@ -73,32 +81,20 @@ class From(Section):
 
     @model_validator(mode="after")
     def _can_serve(self, info: ValidationInfo) -> "From":
-        """Of a recipe: templates, names and languages are known before the stages ahead of this one have run."""
+        """Of a recipe: what stands on this machine is tried before the stages ahead of this one have run."""
         if info.context is None:
             return self
-        found = self._resolved(info.context)
-        for key, read in (("templates", found.chosen), ("xp3" if self.data is None else "data", found.sources)):
-            written = getattr(found, key)
-            if all(Path(path).exists() for path in (written if isinstance(written, list) else [written or "."])):
-                try:
-                    read()
-                except AlignError as error:
-                    raise bad_key(key, str(error)) from None
+        templates: list[Template | None] = []
+        if alone := _here(self.model_copy(update={"xp3": None, "data": None}), info.context):
+            with _refusing("templates"):
+                templates = alone.chosen()
+        if here := _here(self, info.context):
+            with _refusing("xp3" if self.data is None else "data"):
+                sources, _ = here.sources()
+                for source in sources[:TRIED]:
+                    if not source.path.startswith(HUB):
+                        source.check([template for template in templates if template])
         return self
-
-    def _resolved(self, recipe: Any) -> "From":
-        """Itself with the paths on this machine; what no path tells yet stays."""
-
-        def here(written: str) -> str:
-            told = written.startswith(("$", HUB)) or written in recipe.benchmarks or bool(unset_variables(written))
-            return written if told else str(recipe.path(written))
-
-        given = {"xp3": self.xp3, "data": self.data, "templates": self.templates}
-        paths = {
-            key: [here(path) for path in value] if isinstance(value, list) else value and here(value)
-            for key, value in given.items()
-        }
-        return self.model_copy(update=paths)
 
     def sources(self) -> tuple[list[Source], list[Source]]:
         """(those that train, those left out).
@@ -159,7 +155,7 @@ class Config(Section):
     min_target_characters: int = Field(default=0, ge=0)
     """Shorter targets are dropped and counted."""
     workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
-    """Processes; by default as many as cores."""
+    """Processes; by default as many as cores, or one for small files."""
 
     @field_validator("weights")
     @classmethod
@@ -180,11 +176,56 @@ class Config(Section):
                 raise bad_key(key, "is for weights by size, and weights are given: remove one of them")
         return self
 
+    @model_validator(mode="after")
+    def _has_tokenizer(self, info: ValidationInfo) -> "Config":
+        entry = None if info.context is None or self.model is None else info.context.models.get(self.model)
+        if entry is not None and not isinstance(entry, Weights):
+            raise bad_key("model", f"{self.model!r} has no weights here: name an entry with model_name_or_path")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit(self, info: ValidationInfo) -> "Config":
+        """Of a recipe: the file of weights can be read, and weights are of the sets that the sources make."""
+        if info.context is None or self.weights is None:
+            return self
+        with _refusing("weights"):
+            if alone := _here(self.model_copy(update={"sources": []}), info.context):
+                _settings(alone)
+            if here := _here(self, info.context):
+                check_weights(_parts(here)[0], _settings(here))
+        return self
+
+
+def _here(section: S, recipe: Any) -> S | None:
+    """The section with the paths of this machine; None where one is not told yet, or nothing stands there."""
+    there = True
+
+    def visit(marker: Marker, value: str, place: Place) -> str:
+        nonlocal there
+        address = recipe.benchmarks.get(value, value)
+        if marker not in (FILE, FOLDER) or address.startswith(HUB):
+            return str(address)
+        told = not is_reference(address) and not unset_variables(address)
+        there = there and told and recipe.path(address).exists()
+        return str(recipe.path(address)) if told else value
+
+    found = replace(section, visit)
+    return found if there else None  # type: ignore[return-value]
+
+
+@contextmanager
+def _refusing(key: str) -> Iterator[None]:
+    """What the library says of the files is said of this key."""
+    try:
+        yield
+    except AlignError as error:
+        raise bad_key(key, str(error).removeprefix(f"{key}: ")) from None
+
 
 def run(config: Config, context: Context) -> Counts:
     """Render, draw, write."""
     found, left = _parts(config)
-    settings = _settings(config, context)
+    settings = _settings(config, f"stages.{context.name}.weights", context.seed)
     check_weights(found, settings)
     check(found, context.seed, config.workers)
     pool = build(
@@ -215,15 +256,15 @@ def _parts(config: Config) -> tuple[list[Part], list[Source]]:
     return parts(pairs), left
 
 
-def _settings(config: Config, context: Context) -> Settings:
-    where, weights, held_out = f"stages.{context.name}.weights", config.weights, HELD_OUT
+def _settings(config: Config, where: str = "weights", seed: int = 0) -> Settings:
+    weights, held_out = config.weights, HELD_OUT
     if isinstance(weights, str):
         read = read_weights(weights)
         where, weights, held_out = f"{where}: {Path(weights).name}", read.of, round(1 - read.trains, 6)
     validation = held_out if config.validation is None else config.validation
     names = ("by", "max_size", "temperature", "unit", "size", "max_repeats")
     given = {name: getattr(config, name) for name in names}
-    return Settings(**given, weights=weights, validation=validation, seed=context.seed, where=where)
+    return Settings(**given, weights=weights, validation=validation, seed=seed, where=where)
 
 
 def _store(config: Config, context: Context, pool: Pool) -> "TokenStore | None":

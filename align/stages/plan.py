@@ -2,23 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..config import Section, bad_key
+from ..config import bad_key
 from ..errors import StageError
 from ..evolve import Planner
 from ..evolve.eliminate import Fault
 from ..evolve.operators import request_plan
 from ..evolve.plans import HEADING, check_plans, read_plan, with_plan
 from ..generate import Prompts, Reply, Request, Sampling
-from ..generate.answer import answer
 from ..generate.ask import derive_seed
 from ..io import read, write
 from ..rank import UnitTests
-from ..recipe.profile import Profile
-from ..recipe.stage import UNKEYED, Context, Counts, Demand, File, Model, PromptFiles
+from ..recipe.sections import Programs, Questions
+from ..recipe.stage import Context, Counts, Demand, Model, PromptFiles
 from ..schema import Problem, Rejected, Response, SftRow, Verdict
 from ..text.template import prompt_text
 
@@ -27,43 +25,22 @@ DATASET = True
 OUTPUTS = ("problems.jsonl", "rejected.jsonl", "sft.jsonl")
 PROMPTS = ("plan", "solve")
 
-
 Outcome = Problem | Fault
 """A problem with its plan, or why there is none."""
 
 
-class Config(Section):
+class Config(Programs, Questions):
     """Have plans written; `sft.jsonl` has the questions and the plans that were kept, to train a planner on."""
 
-    problems: File
-    """Problems to plan."""
-    columns: dict[str, str] | None = None
-    """Our field → the file's column, such as `{prompt: instruction}`."""
     model: Model
     """Who writes the plans."""
     coder: Model | None = None
     """Who writes code from each plan, greedily; a problem whose code fails its tests is dropped. Without a coder plans
     are not checked, and a problem without a plan stays as it is: a benchmark stays whole."""
-    limit: int | None = Field(default=None, gt=0)
-    """Take only the first problems."""
-    temperature: float = Field(default=0.0, ge=0)
-    """0 is greedy."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Nucleus probability mass."""
     max_new_tokens: int = Field(default=512, gt=0)
     """Longest plan, and longest program, in tokens."""
-    batch_size: int = Field(default=256, gt=0)
-    """Replies generated at once by weights run here."""
     prompts: PromptFiles = {}
     """Jinja templates of your own for `plan`, and `solve` by which the coder is asked."""
-    workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
-    """Programs run at once."""
-    timeout: float | None = Field(default=None, gt=0)
-    """CPU seconds a program, where its problem has no limit."""
-    isolation: Literal["auto", "A", "B", "none"] = "auto"
-    """Isolation of the programs; `auto` is level A, or a refusal."""
-    profile: Profile | None = None
-    """The interpreter of the programs, and what it has imported before they start."""
 
     @model_validator(mode="after")
     def _prompts_are_used(self) -> "Config":
@@ -95,7 +72,7 @@ def run(config: Config, context: Context) -> Counts:
         raise StageError(f"stages.{context.name}: no problem of {config.problems} has tests to check a plan by")
     prompts = Prompts(config.prompts)
     requests = [_request(config, context, prompts, problem) for problem in problems]
-    replies = _ask(config, context, config.model, requests, "plans")
+    replies = config.ask(context, config.model, requests, "plans")
     outcomes = [_planned(problem, reply) for problem, reply in zip(problems, replies, strict=True)]
     if config.coder:
         outcomes = _checked(config, context, prompts, outcomes)
@@ -126,12 +103,6 @@ def _request(config: Config, context: Context, prompts: Prompts, problem: Proble
     return request_plan(prompt_text(problem), problem.entry_point, problem.signature, prompts, sampling, seed)
 
 
-def _ask(config: Config, context: Context, model: str, requests: list[Request], name: str) -> list[Reply]:
-    """A model's answers; those that a run had before it was interrupted are not asked for again."""
-    generator = context.generator(model, config.batch_size)
-    return answer(generator, requests, context.out / f".{name}.jsonl", f"{context.name}: {name}")
-
-
 def _planned(problem: Problem, reply: Reply) -> Outcome:
     if HEADING in prompt_text(problem):
         return Fault("has_plan")
@@ -147,7 +118,7 @@ def _checked(config: Config, context: Context, prompts: Prompts, outcomes: Seque
     tests = UnitTests(config.workers, config.isolation, config.timeout, cache, profile=profile)
 
     def write_code(requests: list[Request], number: int) -> list[Reply]:
-        return _ask(config, context, coder, requests, "code")
+        return config.ask(context, coder, requests, "code")
 
     def run_tests(problems: list[Problem], responses: list[Response]) -> list[Verdict]:
         return list(tests.judge(problems, responses))

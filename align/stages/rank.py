@@ -1,15 +1,17 @@
 """Judge responses by their problems' unit tests, and by further rankers within what these leave equal; write rows."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from ..config import Section, bad_key
+from ..config import bad_key
 from ..errors import StageError
 from ..execute import Execution
 from ..io import Journal, read, write, write_json
+from ..models.entry import Weights
 from ..progress import progress
 from ..rank import (
     Fused,
@@ -34,9 +36,10 @@ from ..rank.pairs import MIN_PARTIAL_GAP, Chosen, Draw, Pairs
 from ..rank.schedule import ROUND_ROBIN
 from ..rank.unit_tests import PASSED, ScoreScale
 from ..recipe import rankers as sections
-from ..recipe.profile import Profile
+from ..recipe.closing import describe
 from ..recipe.rankers import JudgeKeys, LabelsKeys, PythonKeys, RankerName, RewardKeys, StaticKeys
-from ..recipe.stage import UNKEYED, Context, Counts, Demand, File, PromptFiles
+from ..recipe.sections import Programs
+from ..recipe.stage import Context, Counts, Demand, File, PromptFiles
 from ..schema import NO_VERDICT, Problem, Ranking, Response, Role, Verdict
 from ..text.template import TEMPLATES, TemplateName, completion_text, render, template
 
@@ -58,7 +61,7 @@ NEEDED = ("judge", "labels", "reward", "python")
 """Rankers that are nothing without a section."""
 
 
-class Config(Section):
+class Config(Programs):
     """Rank responses; see `fuse`, `make_groups` and `choose_pairs` of `align.rank`."""
 
     problems: File
@@ -119,14 +122,6 @@ class Config(Section):
     """Which of more are kept: the widest gaps, or drawn in proportion to the gap."""
     exports: list[Export] = []
     """Further files: groups in RRHF's and UltraFeedback's forms, pairs in trl's conversational form."""
-    workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
-    """Programs run at once."""
-    timeout: float | None = Field(default=None, gt=0)
-    """CPU seconds a program, where its problem has no limit."""
-    isolation: Literal["auto", "A", "B", "none"] = "auto"
-    """Isolation of the programs; `auto` is level A, or a refusal."""
-    profile: Profile | None = None
-    """The interpreter of the programs, and what it has imported before they start."""
 
     @model_validator(mode="before")
     @classmethod
@@ -136,7 +131,7 @@ class Config(Section):
         return data
 
     @model_validator(mode="after")
-    def _has_what_it_names(self) -> "Config":
+    def _has_what_it_names(self, info: ValidationInfo) -> "Config":
         for name in ("judge", "static", "preference", "labels", "reward", "python"):
             if getattr(self, name) is not None and name not in self.by:
                 raise bad_key(name, f"`by` does not name it: write `by: [{', '.join([*self.by, name])}]`")
@@ -147,6 +142,11 @@ class Config(Section):
                 raise bad_key("weights", f"{name}: weights are of the rankers in `by` other than unit_tests")
         if "unit_tests" not in self.by and self.verdicts is not None:
             raise bad_key("verdicts", "they are of unit tests: add unit_tests to `by`")
+        entries = getattr(info.context, "models", {})
+        judge = self.judge if self.judge and self.judge.kind == "classifier" else None
+        for name, keys in (("reward", self.reward), ("judge", judge)):
+            if keys is not None and not isinstance(entries.get(keys.model), Weights | None):
+                raise bad_key(f"{name}.model", f"{keys.model!r} has no weights here: give model_name_or_path")
         return self
 
 
@@ -190,7 +190,7 @@ def run(config: Config, context: Context) -> Counts:
     dropped = groups.dropped | not_judged(verdicts or [], fused.rankings, context.name)
     if not groups.rows:
         cure = ": `unverified: accept` takes the tests as they are" if UNVERIFIED in dropped else ""
-        raise StageError(f"{where}: no group is left of {len(problems)} problems: {dropped}{cure}")
+        raise StageError(f"{where}: no group is left of {len(problems)} problems ({describe(dropped)}){cure}")
     pairs = paired(config, context, groups)
     rows, sft_rows = [pair.row() for pair in pairs], make_sft_rows(groups.rows)
     if verdicts is not None:
@@ -203,7 +203,7 @@ def run(config: Config, context: Context) -> Counts:
         write(context.out / FILES[name], export_rows(name, problems, groups.rows, rows))
     return {
         "responses": len(responses),
-        "outcomes": outcomes(verdicts or []),
+        "outcomes": dict(sorted(Counter(verdict.outcome for verdict in verdicts or ()).items())),
         "groups": len(groups.rows),
         "pairs": len(rows),
         "sft_rows": len(sft_rows),
@@ -390,9 +390,3 @@ def judge(config: Config, context: Context, problems: list[Problem], responses: 
             known[response.id] = found
             bar.advance()
     return [known[response.id] for response in responses]
-
-
-def outcomes(verdicts: list[Verdict]) -> dict[str, int]:
-    """How often each outcome came up."""
-    names = [verdict.outcome for verdict in verdicts]
-    return {name: names.count(name) for name in sorted(set(names))}

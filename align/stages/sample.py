@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -37,7 +38,7 @@ class Source(Section):
     """Nucleus probability mass."""
     max_new_tokens: int = Field(default=512, gt=0)
     """Longest answer, in tokens."""
-    stop: list[str] = []
+    stop: list[Annotated[str, Field(min_length=1)]] = []
     """Strings that end an answer."""
     role: Role | None = None
     """Whose answers these are; by default weights are students, the others are teachers."""

@@ -3,26 +3,29 @@
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ..config import Section, bad_key
-from ..errors import StageError, suggest
+from ..config import bad_key
+from ..errors import ConfigError, StageError, suggest
 from ..execute import extract_code
 from ..generate.answer import answer
 from ..generate.ask import derive_seed
+from ..generate.endpoint import check_least
 from ..generate.request import Reply, Request, Sampling
 from ..io import HUB, parse_hub, read, rows, write, write_json
 from ..mix.sources import benchmarks
 from ..models.chain import copy_model
+from ..models.entry import Endpoint
 from ..models.trained_on import contaminated
 from ..progress import progress
 from ..rank import UnitTests
-from ..recipe.profile import Profile
-from ..recipe.stage import ALL, UNKEYED, Context, Counts, Demand, File, Models
+from ..recipe.sections import Programs
+from ..recipe.stage import ALL, Context, Counts, Demand, File, Models
 from ..schema import Problem, Response
 from ..score.compare import Answer, answer_of, compare
+from ..score.samples import own_id
 from ..score.temperatures import best_per_k, key
 from ..text.template import TemplateName, prompt_text, render
 from ..train.checkpoints import PREFIX, step_of
@@ -34,7 +37,7 @@ NO_ANSWER = "no_answer"
 """The reason in the row of a request that failed."""
 
 
-class Config(Section):
+class Config(Programs):
     """Score models on problems."""
 
     models: dict[Annotated[str, Field(pattern=r"^[\w.+-]+$")], Models] = Field(min_length=1)
@@ -62,9 +65,9 @@ class Config(Section):
     """Longest answer."""
     min_new_tokens: int = Field(default=0, ge=0)
     """Before so many tokens nothing ends an answer: models tuned on short targets stop early."""
-    stop: list[str] = []
+    stop: list[Annotated[str, Field(min_length=1)]] = []
     """Strings that end an answer."""
-    k: list[int] = Field(default=[1], min_length=1)
+    k: list[Annotated[int, Field(gt=0)]] = Field(default=[1], min_length=1)
     """The k of pass@k."""
     limit: int | None = Field(default=None, gt=0)
     """Score only so many problems."""
@@ -72,14 +75,6 @@ class Config(Section):
     """Leave out the first problems."""
     batch_size: int = Field(default=256, gt=0)
     """Answers generated at once."""
-    workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
-    """Programs run at once."""
-    timeout: float | None = Field(default=None, gt=0)
-    """CPU seconds a program, where its problem has no limit."""
-    isolation: Literal["auto", "A", "B", "none"] = "auto"
-    """Isolation of the programs; `auto` is level A, or a refusal."""
-    profile: Profile | None = None
-    """The interpreter of the programs, and what it has imported before they start."""
 
     @field_validator("temperature")
     @classmethod
@@ -106,6 +101,11 @@ class Config(Section):
         for name in self.prefix:
             if name not in self.models:
                 raise bad_key("prefix", f"no model {name!r}: {suggest(name, self.models)}")
+        return self
+
+    @model_validator(mode="after")
+    def _servers_know_the_least(self, info: ValidationInfo) -> "Config":
+        refuse_least(self.models, self.min_new_tokens, info)
         return self
 
     @property
@@ -142,11 +142,15 @@ def run(config: Config, context: Context) -> Counts:
     problems = read(config.problems, Problem, config.columns)[config.offset :][: config.limit]
     if not problems:
         raise StageError(f"stages.{context.name}: {config.problems} holds no problem after {config.offset}")
+    if untested := [own_id(problem) for problem in problems if not problem.tests]:
+        # before any answer is paid
+        told = f"{len(untested)} of {len(problems)} problems have no tests ({untested[0]}, …)"
+        raise StageError(f"stages.{context.name}.problems: {told}: add them (a tests stage does), or leave them out")
     config = config.model_copy(update={"template": asked_by(config, context)})
     if not config.allow_trained:
         refuse_trained(config, context, problems)
     answers: dict[str, list[Answer]] = {}
-    models, steps = spelt_out(config.models)
+    models, steps = spelt_out(config.models, context)
     warnings = warn_of_contamination(config, context, models, problems)
     for name, model in models.items():
         answers[name] = judge(config, context, name, problems, sample(config, context, name, model, problems))
@@ -195,6 +199,11 @@ def warn_of_contamination(
     names |= {folder.name.partition(".")[0]}
     for problem in problems:
         names |= {problem.source, problem.id, str((problem.meta or {}).get("task_id", ""))}
+    return warn_of(names, context, models)
+
+
+def warn_of(names: set[str], context: Context, models: dict[str, str]) -> list[str]:
+    """A line, also on stderr, for each model that was trained on one of the benchmarks that the names are of."""
     held = benchmarks(names)
     # all steps of a training have one history
     entries = {name.partition("@")[0]: model for name, model in models.items()} if held else {}
@@ -204,8 +213,23 @@ def warn_of_contamination(
     return lines
 
 
-def spelt_out(models: dict[str, str]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """The models with each `…/checkpoints/*` as `name@step` in order; and of each such name, model → step."""
+def refuse_least(models: dict[str, str], least: int, info: ValidationInfo, key: str = "min_new_tokens") -> None:
+    """Refuse, in a validator, a least length that a model's server is not said to know."""
+    for model in models.values():
+        entry = getattr(info.context, "models", {}).get(model)
+        if isinstance(entry, Endpoint):
+            try:
+                check_least(entry, f"models.{model}", least)
+            except ConfigError as error:
+                raise bad_key(key, str(error)) from None
+
+
+def spelt_out(models: dict[str, str], context: Context) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """The models with each `…/checkpoints/*` as `name@step` in order; and of each such name, model → step.
+
+    Raises:
+        StageError: a folder holds no step.
+    """
     found: dict[str, str] = {}
     steps: dict[str, dict[str, int]] = defaultdict(dict)
     for name, model in models.items():
@@ -215,6 +239,8 @@ def spelt_out(models: dict[str, str]) -> tuple[dict[str, str], dict[str, dict[st
         for folder in sorted(Path(model).parent.glob(f"{PREFIX}*"), key=step_of):
             found[f"{name}@{step_of(folder)}"] = str(folder)
             steps[name][f"{name}@{step_of(folder)}"] = step_of(folder)
+        if name not in steps:
+            raise StageError(f"stages.{context.name}.models.{name}: no step in {model}: name `$stage/checkpoints/*`")
     return found, dict(steps)
 
 

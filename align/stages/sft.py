@@ -1,25 +1,27 @@
 """Supervised fine-tuning: the likelihood of completions, of a chat's turns, or of many tasks' targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ..config import Section, bad_key
-from ..errors import ConfigError, StageError
+from ..config import Section, bad_key, expand, unset_variables
+from ..errors import ConfigError, StageError, suggest
 from ..generate.request import Sampling
 from ..io import read, rows
+from ..models.entry import Weights
 from ..models.lora import Lora
 from ..recipe.stage import UNKEYED, Context, Counts, File, Model, Without
 from ..schema import Dialogue, MultitaskRow, PreferencePair, SftRow
 from ..score.generation_metrics import Metric
 from ..score.while_training import GeneratedAnswers
-from ..train.arguments import EVALUATION, check_arguments, moved
+from ..train.arguments import EVALUATION, Fault, check_arguments, moved
 from ..train.options import Backend, Normaliser, Options
+from ..train.settings import figure_names
+from ..train.start import no_adapter, start_faults
 
 if TYPE_CHECKING:
-    from ..models.entry import Weights
     from ..text.token_store import TokenStore
     from ..train.data import Row
 
@@ -31,7 +33,7 @@ OUTPUTS = ("model", "metrics.jsonl", "checkpoints")
 class Launch(Section):
     """How `accelerate launch` starts the stage; options are its own."""
 
-    config_file: str | None = None
+    config_file: File | None = None
     """A configuration of accelerate."""
     num_processes: int | None = Field(default=None, gt=0)
     """Processes, over all machines."""
@@ -48,6 +50,12 @@ class Generated(Section):
     """Before so many tokens nothing ends an answer."""
     metrics: list[Metric] = Field(default=["exact_match", "chrf", "length", "script"], min_length=1)
     """Of the answers; a row without a language counts as English."""
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of what is measured, over all tasks."""
+        more = {"length": ["length_ratio"], "script": ["wrong_script"]}
+        return [name for metric in self.metrics for name in (metric, *more.get(metric, ())) if name != "script"]
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> "Generated":
@@ -139,6 +147,9 @@ class Config(Section):
             for key in ("eval_data", "eval_generate", "normaliser", "target_length_floor", "backend"):
                 if key in self.model_fields_set:
                     raise bad_key(key, "is not handed to trl: remove it, or write engine: align")
+            processes = (self.launch and self.launch.num_processes) or 1
+            if self.global_batch_size % processes:
+                raise bad_key("global_batch_size", f"is no multiple of the {processes} processes, as trl needs")
         return self
 
     @model_validator(mode="after")
@@ -163,6 +174,26 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _metric_is_measured(self) -> "Config":
+        metric = str(self.args.get("metric_for_best_model") or "loss").removeprefix("eval_")
+        # held-out rows, which may not be there yet, name tasks and languages
+        ends = ("loss", *self.eval_generate.figures) if self.eval_generate else ("loss",)
+        known = figure_names(getattr(self, "loss", None))
+        if (
+            self.eval_data is not None
+            and metric not in (*known, *ends)
+            and not metric.endswith(tuple(f"_{name}" for name in ends))
+        ):
+            raise bad_key("args.metric_for_best_model", f"no evaluation has {metric!r}: {suggest(metric, known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_start(self, info: ValidationInfo) -> "Config":
+        for fault in _start_faults(self, info.context) if info.context is not None else ():
+            raise bad_key(fault.key, fault.message)
+        return self
+
+    @model_validator(mode="after")
     def _floor_has_targets(self) -> "Config":
         if self.target_length_floor > 1 and self.normaliser != "targets":
             raise bad_key("target_length_floor", "has no meaning for normaliser tokens: write normaliser: targets")
@@ -172,6 +203,24 @@ class Config(Section):
         """What `align.train.options.Options` is made of, beside the loss."""
         names = {field.name for field in fields(Options)} & type(self).model_fields.keys()
         return {name: getattr(self, name) for name in names} | {"seed": seed}
+
+
+def _start_faults(config: Config, recipe: Any) -> Iterator[Fault]:
+    """What a recipe that is being read says of the model."""
+    entry = recipe.models.get(config.model)
+    if isinstance(entry, Weights):
+        if not unset_variables(entry.model_name_or_path):
+            name = expand(entry.model_name_or_path)
+            found = str(recipe.path(name)) if recipe.path_is_local(name) else name
+            entry = entry.model_copy(update={"model_name_or_path": found})
+            yield from start_faults(entry, config.lora, config.max_length)
+    elif entry is not None:
+        yield Fault("model", f"{config.model!r} has no weights here: name an entry with model_name_or_path")
+    elif config.lora is not None and config.lora.continues:
+        name = config.model[1:].partition("/")[0]
+        below = next((stage.config for stage in recipe.stages if stage.name == name), None)
+        if below is not None and getattr(below, "lora", None) is None:
+            yield no_adapter(config.model)
 
 
 def run(config: Config, context: Context) -> Counts:
@@ -185,6 +234,11 @@ def supervised_kind(path: str, columns: Mapping[str, str] | None) -> type[SftRow
     if "messages" in names:
         return Dialogue
     return MultitaskRow if names >= {"inputs", "targets"} else SftRow
+
+
+def record_kind(config: Config, path: str) -> "type[Row] | None":
+    """What the rows of a file are read as; None where the model's tokenizer is needed to read them."""
+    return supervised_kind(path, config.columns)
 
 
 def train_on(config: Config, context: Context, kind: "type[Row]") -> Counts:
@@ -212,7 +266,7 @@ def train_on(config: Config, context: Context, kind: "type[Row]") -> Counts:
     return _described(config, context, entry, counts)
 
 
-def _read(path: str, config: Config, entry: "Weights", kind: "type[Row]") -> "Sequence[Row]":
+def _read(path: str, config: Config, entry: Weights, kind: "type[Row]") -> "Sequence[Row]":
     """The rows of a file; pairs in messages become final text by the model's chat template."""
     if kind is PreferencePair:
         from ..models.load import load_tokenizer
@@ -224,7 +278,7 @@ def _read(path: str, config: Config, entry: "Weights", kind: "type[Row]") -> "Se
     return read(path, kind, config.columns)
 
 
-def _described(config: Config, context: Context, entry: "Weights", counts: Counts) -> Counts:
+def _described(config: Config, context: Context, entry: Weights, counts: Counts) -> Counts:
     """Leave the models' cards, on the one rank that has counts; returns these."""
     if counts:
         from ..train.card import Made, file_name, write_cards
@@ -234,7 +288,7 @@ def _described(config: Config, context: Context, entry: "Weights", counts: Count
     return counts
 
 
-def _store(config: Config, context: Context, entry: "Weights") -> "TokenStore":
+def _store(config: Config, context: Context, entry: Weights) -> "TokenStore":
     """The ids of tasks, made once in a run for each file and tokenizer."""
     from ..models.load import load_tokenizer
     from ..text.encode import Encoder

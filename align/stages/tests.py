@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -10,13 +10,13 @@ from ..config import Section, bad_key
 from ..errors import StageError
 from ..execute.program import extract_code
 from ..generate import Prompts, Request, Sampling
-from ..generate.answer import answer
 from ..generate.ask import derive_seed
 from ..io import read, write
 from ..models.entry import Weights
 from ..progress import progress
-from ..recipe.profile import Profile
-from ..recipe.stage import UNKEYED, Context, Counts, Demand, File, Model, PromptFiles
+from ..recipe.closing import describe
+from ..recipe.sections import Programs, Questions
+from ..recipe.stage import Context, Counts, Demand, File, Model, PromptFiles
 from ..schema import Problem
 from ..testgen import Candidate, Gate, Runner, Synthesis, synthesise
 from ..testgen.cases import FURTHER, Further, Written
@@ -48,13 +48,11 @@ class Solver(Section):
     """Whether it counts for the gate on teachers; by default weights are students, the others are teachers."""
 
 
-class Config(Section):
+class Config(Programs, Questions):
     """Write tests; see `align.testgen.synthesise`."""
 
     problems: File
     """Problems; those with tests keep them."""
-    columns: dict[str, str] | None = None
-    """Our field → the file's column, such as `{prompt: instruction}`."""
     models: list[Model] = []
     """Who writes tests; those of all are taken together. Without any, problems whose text has no examples are
     rejected."""
@@ -76,26 +74,12 @@ class Config(Section):
     """Tests asked of each model for a problem."""
     min_tests: int = Field(default=5, gt=0)
     """A problem with fewer usable tests is rejected."""
-    limit: int | None = Field(default=None, gt=0)
-    """Take only the first problems."""
-    temperature: float = Field(default=0.0, ge=0)
-    """0 is greedy."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Nucleus probability mass."""
     max_new_tokens: int = Field(default=1024, gt=0)
     """Longest reply, in tokens."""
-    batch_size: int = Field(default=256, gt=0)
-    """Replies generated at once by weights run here."""
     prompts: PromptFiles = {}
     """Jinja templates of your own for `write_tests`, `solve` and `interface`."""
-    workers: Annotated[int | None, UNKEYED] = Field(default=None, gt=0)
-    """Programs run at once."""
     timeout: float | None = Field(default=None, gt=0)
     """CPU seconds of one call; 0.5 by default."""
-    isolation: Literal["auto", "A", "B", "none"] = "auto"
-    """Isolation of the programs; `auto` is level A, or a refusal."""
-    profile: Profile | None = None
-    """The interpreter of the programs, and what it has imported before they start."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Config":
@@ -150,7 +134,7 @@ def run(config: Config, context: Context) -> Counts:
     write(context.out / "rejected.jsonl", found.rejected)
     reasons = dict(sorted(Counter(entry.reason for entry in found.rejected).items()))
     if not found.kept:
-        raise StageError(f"stages.{context.name}: no problem has tests: {reasons}")
+        raise StageError(f"stages.{context.name}: no problem has tests ({describe(reasons)})")
     return {"kept": len(found.kept), "native": found.native, "rejected": reasons, **told_of(found)}
 
 
@@ -181,12 +165,12 @@ def pinned(config: Config, context: Context, problems: Sequence[Problem]) -> lis
     named = {
         problem.id: with_interface(problem, function)
         for problem, reply in zip(unknown, replies, strict=True)
-        if (function := read_signature(reply)) is not None
+        if (function := read_signature(reply or "")) is not None
     }
     return [named.get(problem.id, problem) for problem in read_off]
 
 
-def ask_model(config: Config, context: Context, model: str, problems: list[Problem]) -> list[str]:
+def ask_model(config: Config, context: Context, model: str, problems: list[Problem]) -> list[str | None]:
     """What one model writes for each problem."""
     sampling = Sampling(temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens)
     prompts = Prompts(config.prompts)
@@ -194,17 +178,14 @@ def ask_model(config: Config, context: Context, model: str, problems: list[Probl
     return asked(config, context, model, requests, f"tests-{config.models.index(model)}")
 
 
-def asked(config: Config, context: Context, model: str, requests: list[Request], name: str) -> list[str]:
-    """A model's answers; those that a run had before it was interrupted are not asked for again."""
-    if not requests:
-        return []
-    generator = context.generator(model, config.batch_size)
-    replies = answer(generator, requests, context.out / f".{name}.jsonl", f"{context.name}: {context.label(model)}")
-    return [reply.text for reply in replies]
+def asked(config: Config, context: Context, model: str, requests: list[Request], name: str) -> list[str | None]:
+    """The texts of a model's answers; None for a request that got none."""
+    replies = config.ask(context, model, requests, name)
+    return [None if reply.finish == "error" else reply.text for reply in replies]
 
 
 def sieved(
-    config: Config, context: Context, problems: list[Problem], answers: Sequence[Sequence[str]] | None
+    config: Config, context: Context, problems: list[Problem], answers: Sequence[Sequence[str | None]] | None
 ) -> Synthesis:
     """The tests of all problems, run on the candidates' programs where there are any."""
     total = len(passes(further_of(config))) * sum(not problem.tests for problem in problems) if config.candidates else 0
@@ -241,7 +222,7 @@ def solver(config: Config, context: Context) -> Solve:
             role = one.role or ("student" if isinstance(context.model(one.model), Weights) else "teacher")
             for place, text in zip(_places(problems, one.n), _programs(config, context, number, problems), strict=True):
                 problem = problems[place]
-                code = extract_code(text, prompt=prompt_text(problem), entry_point=problem.entry_point)
+                code = extract_code(text or "", prompt=prompt_text(problem), entry_point=problem.entry_point)
                 if code is not None:
                     found[place].append(Candidate(context.label(one.model), code, role == "teacher"))
         return found
@@ -253,7 +234,7 @@ def _places(problems: Sequence[Problem], n: int) -> list[int]:
     return [place for place in range(len(problems)) for _ in range(n)]
 
 
-def _programs(config: Config, context: Context, number: int, problems: Sequence[Problem]) -> list[str]:
+def _programs(config: Config, context: Context, number: int, problems: Sequence[Problem]) -> list[str | None]:
     """What one solver answers, problem × sample."""
     one, prompts = config.candidates[number], Prompts(config.prompts)
     sampling = Sampling(temperature=one.temperature, top_p=one.top_p, max_new_tokens=one.max_new_tokens)

@@ -58,13 +58,6 @@ def agreement(matrix: OutcomeMatrix, rule: Agreement | None = None) -> tuple[flo
     return tuple(scores)
 
 
-def top(scores: Sequence[float]) -> tuple[int, ...]:
-    """Rows of the highest score, several where they tie; none where no score is above 0."""
-    best = max(scores, default=0.0)
-    # equal votes summed in another order differ in the last digits
-    return tuple(row for row, score in enumerate(scores) if score > 0 and score >= best * (1 - 1e-12))
-
-
 def _bits(flags: Sequence[bool]) -> int:
     return int("0" + "".join("1" if flag else "0" for flag in flags), 2)
 

@@ -7,7 +7,6 @@ what may vote. Whether a group is right is not known here: see `calibrate`. Rule
 
 import ast
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -45,8 +44,7 @@ class Consensus:
     @property
     def best(self) -> tuple[int, ...]:
         """Programs of the best groups, several where they tie; empty where nothing is known."""
-        top = [group for group in self.groups if group.score == self.groups[0].score]
-        return tuple(sorted(program for group in top for program in group.programs))
+        return top(self.scores)
 
 
 def consensus(matrix: OutcomeMatrix, rule: Rule = "distinct") -> Consensus:
@@ -70,6 +68,13 @@ def consensus(matrix: OutcomeMatrix, rule: Rule = "distinct") -> Consensus:
     return Consensus(tuple(scores), tuple(groups))
 
 
+def top(scores: Sequence[float]) -> tuple[int, ...]:
+    """Rows of the highest score, several where they tie; none where no score is above 0."""
+    best = max(scores, default=0.0)
+    # equal scores that are computed in another way, 3·√2 and √18, differ in the last digits
+    return tuple(row for row, score in enumerate(scores) if score > 0 and score >= best * (1 - 1e-12))
+
+
 def _score(matrix: OutcomeMatrix, rows: Sequence[int], held: Sequence[int], rule: Rule) -> float:
     if rule == "codet":
         return sum(matrix.case_counts[place] for place in held) * sqrt(sum(matrix.program_counts[row] for row in rows))
@@ -87,51 +92,6 @@ def expected(matrix: OutcomeMatrix, chosen: Sequence[int], right: Sequence[float
     rows = chosen or range(len(matrix.programs))
     total = sum(matrix.program_counts[row] for row in rows)
     return sum(matrix.program_counts[row] * right[row] for row in rows) / total if total else 0.0
-
-
-def confidences(matrix: OutcomeMatrix, scores: Sequence[float]) -> tuple[float, ...]:
-    """How far each case can be trusted: the share of the programs' scores, by frequency, that holds on it, in [0, 1].
-
-    Args:
-        matrix: outcomes with their counts.
-        scores: of each program, none below 0.
-    """
-    weights = [score * count for score, count in zip(scores, matrix.program_counts, strict=True)]
-    total = sum(weights)
-    held = [
-        sum(weight for weight, outcomes in zip(weights, matrix.outcomes, strict=True) if outcomes[place] == HOLDS)
-        for place in range(len(matrix.cases))
-    ]
-    return tuple(weight / total if total else 0.0 for weight in held)
-
-
-def capped(matrix: OutcomeMatrix, authors: Mapping[str, Counter[str]], cap: int) -> OutcomeMatrix:
-    """The matrix with no model giving more than `cap` of its cases; the later ones of a model are left out.
-
-    Args:
-        matrix: outcomes.
-        authors: model → its cases and how often it gave each.
-        cap: most cases a model, counted with frequency.
-    """
-    counts: Counter[str] = Counter()
-    for cases in authors.values():
-        room = cap
-        for case in matrix.cases:
-            taken = min(cases[case], room)
-            counts[case] += taken
-            room -= taken
-    return with_cases(matrix, counts)
-
-
-def without_own(matrix: OutcomeMatrix, authors: Mapping[str, Counter[str]], model: str) -> OutcomeMatrix:
-    """The matrix to judge a model's programs by: a model's cases do not vote for its own programs.
-
-    Args:
-        matrix: outcomes.
-        authors: model → its cases and how often it gave each.
-        model: whose programs are judged.
-    """
-    return with_cases(matrix, sum((cases for author, cases in authors.items() if author != model), Counter()))
 
 
 def with_cases(matrix: OutcomeMatrix, counts: Mapping[str, int]) -> OutcomeMatrix:

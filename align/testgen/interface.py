@@ -60,11 +60,14 @@ def with_interface(problem: Problem, function: Function | None, name: str | None
     return Problem(**{**kept, "entry_point": entry_point, "signature": signature})
 
 
-def def_line(function: Function) -> str:
-    """`def f(a, b=1) -> int:`"""
-    returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
+def def_line(function: Function) -> str | None:
+    """`def f(a, b=1) -> int:`; None where it is nested too deep to be written."""
     start = "async def" if isinstance(function, ast.AsyncFunctionDef) else "def"
-    return f"{start} {function.name}({ast.unparse(function.args)}){returns}:"
+    try:
+        returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
+        return f"{start} {function.name}({ast.unparse(function.args)}){returns}:"
+    except RecursionError:
+        return None
 
 
 def read_signature(text: str) -> Function | None:

@@ -6,7 +6,7 @@ program: a kill rate of 1 is not to be had everywhere.
 """
 
 import ast
-import copy
+import warnings
 from collections.abc import Callable, Iterator
 from random import Random
 
@@ -52,31 +52,39 @@ def mutants(source: str, most: int = 24, seed: int | str = 0) -> list[str]:
         seed: of the draw.
     """
     tree = parsed(source) if len(source) <= LONGEST else None
-    if tree is None:
+    plain = _written(tree) if tree is not None else None
+    if tree is None or plain is None:
         return []
     # of a program's places few are drawn: those are changed, not all
     places = [(at, number) for at, node in enumerate(ast.walk(tree)) for number in range(len(_edits(node)))]
     Random(f"mutants|{seed}").shuffle(places)
-    plain = ast.unparse(tree)
     found: dict[str, tuple[int, int]] = {}
     for place in places:
         if len(found) == most:
             break
-        changed = _changed(tree, *place)
+        changed = _changed(source, *place)
         if changed is not None and changed != plain:
             found.setdefault(changed, place)
     return sorted(found, key=lambda mutant: found[mutant])
 
 
-def _changed(tree: ast.Module, at: int, number: int) -> str | None:
-    twin = copy.deepcopy(tree)
+def _changed(source: str, at: int, number: int) -> str | None:
+    with warnings.catch_warnings():
+        # an escape such as "\d" is no fault of ours
+        warnings.simplefilter("ignore")
+        twin = ast.parse(source)
     node = next(node for index, node in enumerate(ast.walk(twin)) if index == at)
     _edits(node)[number](node)
+    changed = _written(twin)
+    return changed if changed is not None and compiles(changed) else None
+
+
+def _written(tree: ast.Module) -> str | None:
+    """The program of a tree; None where it is nested too deep, or a constant has no source."""
     try:
-        source = ast.unparse(ast.fix_missing_locations(twin))
+        return ast.unparse(ast.fix_missing_locations(tree))
     except (ValueError, RecursionError):
         return None
-    return source if compiles(source) else None
 
 
 def _edits(node: ast.AST) -> list[Edit]:

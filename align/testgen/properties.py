@@ -81,10 +81,10 @@ def _annotated(signature: str | None) -> list[str] | None:
         return None
     try:
         node = ast.parse(signature.strip().rstrip(":") + ": pass").body[0]
+        returns = node.returns if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
+        return _allowed(returns) if returns is not None else None
     except (SyntaxError, ValueError, RecursionError, MemoryError, IndexError):
         return None
-    returns = node.returns if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
-    return _allowed(returns) if returns is not None else None
 
 
 def _allowed(node: ast.expr) -> list[str] | None:

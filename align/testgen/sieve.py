@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ..schema import Problem
 from .cases import PROMPT, Case, Dropped, Further
-from .consensus import HOLDS, consensus, with_cases
+from .consensus import HOLDS, consensus, top, with_cases
 from .further import further_cases
 from .matrix import OutcomeMatrix
 from .mutants import mutants
@@ -116,9 +116,7 @@ class _Choice:
 
     @classmethod
     def of(cls, seen: Seen, own_votes: bool) -> "_Choice":
-        scores = _scores(seen, own_votes)
-        top = max(scores, default=0.0)
-        best = tuple(row for row, score in enumerate(scores) if top and score == top)
+        best = top(_scores(seen, own_votes))
         return cls(seen, best, *_divided(seen, best))
 
     def trusted(self) -> list[float]:

@@ -7,7 +7,7 @@ without any, nothing is run, and the tests are `unverified`.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..generate.ask import Prompts, derive_seed
 from ..generate.request import Request, Sampling
@@ -42,6 +42,8 @@ class Draft:
     problem: Problem
     cases: list[Case]
     dropped: list[Dropped]
+    unanswered: bool = False
+    """Whether models were asked, and none answered."""
 
 
 def request_tests(
@@ -83,7 +85,7 @@ def draft(
 
 def synthesise(
     problems: Iterable[Problem],
-    answers: Sequence[Sequence[str]] | None,
+    answers: Sequence[Sequence[str | None]] | None,
     *,
     per_problem: int = 10,
     min_tests: int = 5,
@@ -99,7 +101,8 @@ def synthesise(
 
     Args:
         problems: those with tests keep them.
-        answers: for each problem without tests, in order, what each model wrote; None: nobody was asked.
+        answers: for each problem without tests, in order, what each model wrote, None for a request that got no
+            answer; None: nobody was asked.
         per_problem: most asserts taken from one answer.
         min_tests: a problem with fewer is rejected.
         authors: the models that wrote the answers, in order; numbered by default.
@@ -110,8 +113,9 @@ def synthesise(
         own_votes, further: see `sieve`.
 
     Rejected are problems without tests where nobody was asked and the text has no example (`no_tests`), with too few
-    (`few_tests`), and those whose tests one constant passes (`vacuous`). Unless programs are run, none is kept of tests
-    that make the same call and disagree on its value. What is known of the tests is in `meta["tests"]`.
+    (`few_tests`, or `no_answer` where none of those asked answered), and those whose tests one constant passes
+    (`vacuous`). Unless programs are run, none is kept of tests that make the same call and disagree on its value. What
+    is known of the tests is in `meta["tests"]`.
     """
     result = Synthesis()
     places: list[Problem | Draft] = []
@@ -122,7 +126,9 @@ def synthesise(
             continue
         texts = next(waiting) if answers is not None else ()
         names = authors or [f"model {number}" for number in range(len(texts))]
-        places.append(draft(problem, zip(names, texts, strict=True), per_problem=per_problem, extract=extract))
+        written = [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
+        made = draft(problem, written, per_problem=per_problem, extract=extract)
+        places.append(replace(made, unanswered=bool(texts) and not written))
     drafts = [place for place in places if isinstance(place, Draft)]
     runs = None if candidates is None else iter(_sieved(drafts, candidates, runner, own_votes, further))
     for place in places:
@@ -170,6 +176,7 @@ def _settle(
 ) -> None:
     result.dropped.update(case.reason for case in dropped)
     if reason := too_few(cases, min_tests):
+        reason = "no_answer" if reason == "few_tests" and place.unanswered else reason
         result.rejected.append(rejected(place.problem, reason, f"{len(cases)} usable tests"))
     else:
         known = told(cases, found, gate)

@@ -8,7 +8,6 @@ output, until the input ends with the process that asked.
 import contextlib
 import itertools
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,8 +20,9 @@ from pydantic import ValidationError
 
 from ..errors import DataError
 from ..forms import adapt
-from ..io import scan, write_json
+from ..io import replacing, scan, write_json
 from ..schema import MultitaskRow
+from .environment import environment
 
 if TYPE_CHECKING:
     from .encode import Encoder
@@ -118,13 +118,8 @@ def write_shard(job: Job, ids: Ids, folder: Path, number: int) -> None:
         DataError: a line is no row.
     """
     found = columns_of(_rows(job, number), job, ids)
-    path = shard_file(folder, number)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        np.savez(file, **found._asdict())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with replacing(shard_file(folder, number)) as file:
+        np.savez(file.buffer, **found._asdict())
 
 
 def read_shard(path: Path) -> Columns:
@@ -145,7 +140,8 @@ def columns_of(rows: Iterable[MultitaskRow], job: Job, ids: Ids) -> Columns:
     while chunk := list(itertools.islice(waiting, CHUNK)):
         # the space belongs to the targets: a model that is asked continues after the inputs' last character
         texts = [text for row in chunk for text in (row.inputs, f" {row.targets}" if row.targets else "")]
-        with _serial():
+        # without the tokenizer's threads: processes share the work, and a later fork must find none
+        with environment("TOKENIZERS_PARALLELISM", "false"):
             try:
                 found = ids(texts)
             except (TypeError, UnicodeEncodeError):
@@ -194,21 +190,6 @@ def _halved(texts: list[str]) -> str:
             shown = text[max(error.start - 20, 0) : error.start].encode("unicode_escape").decode()
             return f"half a surrogate pair after {shown!r}: remove it, since no tokenizer takes it"
     return "the tokenizer takes no text of it: load another one"
-
-
-@contextlib.contextmanager
-def _serial() -> Iterator[None]:
-    """Without the tokenizer's threads: processes share the work, and a later fork must find none."""
-    name = "TOKENIZERS_PARALLELISM"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _work(folder: Path) -> None:

@@ -4,7 +4,8 @@ A store is a folder named by a key (the data's sha256, the tokenizer's content) 
 (uint16 or uint32 by vocabulary), `offsets.npy`, `prompts.npy` and `packs.npy`, the packing index (int64), and
 `store.json` with their hashes. It is built in shards by several processes; shards that are done stay, so that a killed
 build goes on, and the whole appears by a rename. A store that is torn or changed is found when it is opened, and built
-again. Packs nothing, plans nothing.
+again; large files are hashed again only where their size or time is another. It goes when the file that it was made of
+is gone or changed and another one is built. Packs nothing, plans nothing.
 """
 
 import contextlib
@@ -15,7 +16,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError
-from ..io import FULL, HUB, ROOM, sha256_file, write_json
+from ..io import FULL, HUB, ROOM, Hashes, sha256_file, write_json
 from ..schema import MultitaskRow, content_id
 from .token_build import TORN, build, copied, ids_of, mapped, offsets, save
 from .token_shards import ALONE, Job, columns_of
@@ -35,7 +37,7 @@ VERSION = 1
 """Bumped by hand when the same data and tokenizer would give other arrays."""
 GATHERED = 2**22
 """Tokens that are copied in one go."""
-STORES, INFO = ".tokens", "store.json"
+STORES, INFO, HASHES = ".tokens", "store.json", ".hashes.json"
 ARRAYS = ("tokens", "offsets", "prompts", "packs")
 
 
@@ -106,21 +108,22 @@ class TokenStore:
             DataError: a line is no row, or the folder cannot be written.
         """
         with _writing(folder), contextlib.ExitStack() as stack:
-            source, named = Path(path), columns
+            source, named, lasting = Path(path), columns, True
             if str(path).startswith(HUB):
                 spare = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-                source, named = copied(str(path), columns, spare), None
+                source, named, lasting = copied(str(path), columns, spare), None, False
             elif not source.is_file():
                 raise DataError(f"{path}: cannot be read (no such file)")
             tokenizer = _fast_json(encoder)
             mark = fingerprint(encoder, tokenizer)
-            key = content_id([sha256_file(source), sorted((named or {}).items()), mark])
+            data = Hashes(folder / HASHES).of(source)
+            key = content_id([data, sorted((named or {}).items()), mark])
             cores = workers or len(os.sched_getaffinity(0))
 
             def fill(out: Path) -> None:
                 build(source, encoder, tokenizer, _shards(folder, key), out, columns=named, workers=cores)
 
-            return _published(folder, key, fill, source.name, mark)
+            return _published(folder, key, fill, _Made(source, data, lasting), mark)
 
     @classmethod
     def in_memory(cls, rows: Sequence[MultitaskRow], encoder: "Encoder") -> "TokenStore":
@@ -155,8 +158,9 @@ class TokenStore:
             save(out, offsets=starts, prompts=prompts_R, packs=packs_R)
 
         with _writing(folder):
-            key = content_id([sha256_file(path), [], self.tokenizer])
-            return _published(folder, key, fill, path.name, self.tokenizer)
+            data = Hashes(folder / HASHES).of(path)
+            key = content_id([data, [], self.tokenizer])
+            return _published(folder, key, fill, _Made(path, data), self.tokenizer)
 
 
 def store_folder(path: str | Path) -> Path:
@@ -203,14 +207,28 @@ def _shards(folder: Path, key: str) -> Path:
     return folder / f".{key}.shards"
 
 
-def _published(folder: Path, key: str, fill: Callable[[Path], None], name: str, tokenizer: str) -> TokenStore:
+@dataclass(frozen=True)
+class _Made:
+    """The file that a store is made of."""
+
+    path: Path
+    sha256: str
+    lasting: bool = True
+    """Whether the file outlives the building."""
+
+    def told(self, folder: Path) -> dict[str, Any]:
+        """What `store.json` says of it; paths are from the folder of all stores."""
+        return {"sha256": self.sha256, "path": os.path.relpath(self.path, folder) if self.lasting else None}
+
+
+def _published(folder: Path, key: str, fill: Callable[[Path], None], made: _Made, tokenizer: str) -> TokenStore:
     """The store of a key, made by `fill` in an empty folder where there is none that is whole."""
     home = folder / key
-    if not _shards(folder, key).exists() and (found := _opened(home, name, tokenizer)):
+    if not _shards(folder, key).exists() and (found := _opened(home, made, tokenizer)):
         return found
     with _alone(folder / f".{key}.lock") as alone:
         # whoever waited finds what the other one built
-        found = _opened(home, name, tokenizer)
+        found = _opened(home, made, tokenizer)
         if found is None:
             shutil.rmtree(home, ignore_errors=True)
             for left in folder.glob(f".{key}.*.tmp") if alone else ():
@@ -218,15 +236,51 @@ def _published(folder: Path, key: str, fill: Callable[[Path], None], name: str, 
             fresh = folder / f".{key}.{os.getpid()}.tmp"
             fresh.mkdir()
             fill(fresh)
-            _finish(fresh, home)
-            found = _opened(home, name, tokenizer)
+            _finish(fresh, home, made)
+            found = _opened(home, made, tokenizer)
+            prune(folder)
         shutil.rmtree(_shards(folder, key), ignore_errors=True)
     if found is None:
         raise DataError(f"{home}: what was written reads otherwise: the disk is at fault")
     return found
 
 
-def _finish(fresh: Path, home: Path) -> None:
+def prune(folder: Path, *, without: Collection[Path] = (), dry_run: bool = False) -> list[Path]:
+    """Remove the stores whose data are gone or changed, which nothing can open any more.
+
+    Whoever has mapped one still reads it; what is left of a removal that was killed goes with the next one.
+
+    Args:
+        folder: of all stores.
+        without: folders that count as gone.
+        dry_run: remove nothing.
+
+    Returns:
+        What goes.
+    """
+    gone = [home for home in sorted(folder.glob("[0-9a-f]*")) if home.is_dir() and not _is_of_use(home, without)]
+    for home in () if dry_run else gone:
+        # first what makes it a store: nobody opens half of one
+        with contextlib.suppress(OSError):
+            (home / INFO).unlink()
+        shutil.rmtree(home, ignore_errors=True)
+    return gone
+
+
+def _is_of_use(home: Path, without: Collection[Path] = ()) -> bool:
+    """Whether a folder has its `store.json`, and the file that it was made of is still the same."""
+    try:
+        data = json.loads((home / INFO).read_text(encoding="utf-8")).get("data", {})
+        if data.get("path") is None:
+            return True
+        path = (home.parent / data["path"]).resolve()
+        left = not any(path.is_relative_to(gone.resolve()) for gone in without)
+        return left and Hashes(home.parent / HASHES).of(path) == data["sha256"]
+    except (*TORN, AttributeError, TypeError):
+        return False
+
+
+def _finish(fresh: Path, home: Path, made: _Made) -> None:
     """Put the arrays on disk with their hashes, and under their name."""
     hashes = {}
     for name in ARRAYS:
@@ -234,7 +288,7 @@ def _finish(fresh: Path, home: Path) -> None:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
         hashes[name] = sha256_file(path)
-    write_json(fresh / INFO, {"version": VERSION, "sha256": hashes})
+    write_json(fresh / INFO, {"version": VERSION, "sha256": hashes, "data": made.told(home.parent)})
     try:
         os.rename(fresh, home)
     except OSError:
@@ -244,16 +298,19 @@ def _finish(fresh: Path, home: Path) -> None:
         shutil.rmtree(fresh)
 
 
-def _opened(home: Path, name: str, tokenizer: str) -> TokenStore | None:
+def _opened(home: Path, made: _Made, tokenizer: str) -> TokenStore | None:
     """The store in a folder; None where there is none, or not as it was written."""
     try:
-        known = json.loads((home / INFO).read_text(encoding="utf-8"))["sha256"]
-        if any(sha256_file(home / f"{array}.npy") != known[array] for array in ARRAYS):
+        known, hashes = json.loads((home / INFO).read_text(encoding="utf-8")), Hashes(home.parent / HASHES)
+        if any(hashes.of(home / f"{array}.npy") != known["sha256"][array] for array in ARRAYS):
             return None
         arrays = [np.load(home / f"{array}.npy", mmap_mode="r") for array in ARRAYS]
+        if not _is_of_use(home):
+            # the same rows now stand in another file
+            write_json(home / INFO, known | {"data": made.told(home.parent)})
     except (*TORN, TypeError):
         return None
-    return TokenStore(*arrays, name=name, tokenizer=tokenizer)
+    return TokenStore(*arrays, name=made.path.name, tokenizer=tokenizer)
 
 
 @contextlib.contextmanager

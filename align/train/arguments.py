@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import suggest
+from .refused import REFUSED
+
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-4,
     "lr_scheduler_type": "cosine",
@@ -22,27 +25,6 @@ DEFAULTS: dict[str, Any] = {
     "save_steps": 0.25,
 }
 """Used where a recipe does not say otherwise: fifty lines of metrics and four checkpoints a run."""
-
-RENAMED = {
-    "lr": "write learning_rate",
-    "epochs": "write num_train_epochs",
-    "batch_size": "write global_batch_size in the stage",
-    "warmup_ratio": "renamed in transformers 5: write warmup_steps: 0.03 (a share below 1)",
-    "gradient_checkpointing": "renamed in transformers 5: write activation_checkpointing",
-    "gradient_checkpointing_kwargs": "renamed in transformers 5: write activation_checkpointing_kwargs",
-    "group_by_length": "gone: micro-batches already hold rows of similar length",
-    "torch_dtype": "renamed in transformers 5, and of the model: write dtype in its entry under models:",
-    "dtype": "of the model: write it in its entry under models:",
-    "max_prompt_length": "gone from trl: write max_length in the stage; longer rows are dropped and counted",
-    "max_seq_length": "gone from trl: write max_length in the stage; longer rows are dropped and counted",
-    "overwrite_output_dir": "gone: a changed recipe gets a new folder, an interrupted one goes on",
-    "logging_dir": "gone: metrics are in the stage's metrics.jsonl",
-    "save_safetensors": "gone: weights are always safetensors",
-    "no_cuda": "renamed in transformers 5: write use_cpu",
-    "evaluation_strategy": "renamed in transformers 5: write eval_strategy",
-    "per_gpu_train_batch_size": "gone: write global_batch_size in the stage",
-}
-"""Keys of older releases → what to write."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "max_steps": (1, math.inf),
@@ -53,96 +35,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "save_total_limit": (1, math.inf),
 }
 """Least value, and the one that is too large. Any other number only has to be finite."""
-
-NEIGHBOURS = {
-    "of the stage: write it beside args:": ("max_length", "disable_dropout"),
-    "of the loss: write it in loss:": ("beta", "loss_type", "label_smoothing"),
-    "of trl: write sft_weight in loss:": ("loss_weights", "rpo_alpha"),
-    "of trl: the reference is computed once, with lora: it is the model with its adapters off": (
-        "precompute_ref_log_probs",
-        "precompute_ref_batch_size",
-    ),
-    "of trl: completions are trained on, and nothing else": ("completion_only_loss", "assistant_only_loss"),
-    "of trl: micro-batches hold rows of similar length; write max_tokens_per_batch in the stage": (
-        *("packing", "packing_strategy", "eval_packing", "padding_free", "pad_to_multiple_of"),
-    ),
-    "of trl: rows above max_length are dropped and counted, never cut": ("truncation_mode",),
-    "of trl: rows are tokenised once, in this process": ("dataset_num_proc",),
-    "of trl: every epoch is shuffled, by the recipe's seed": ("shuffle_dataset",),
-    "of trl: write data and columns in the stage": ("dataset_text_field", "dataset_kwargs"),
-    "of trl: not supported here": (
-        *("ld_alpha", "f_divergence_type", "f_alpha_divergence_coef", "use_weighting", "discopop_tau"),
-        *("sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"),
-        *("router_aux_loss_coef", "activation_offloading"),
-    ),
-    "of peft: write r, lora_alpha, lora_dropout, target_modules in lora:": (
-        *("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"),
-    ),
-    "of trl: write lora: in the stage, or leave it out": ("use_peft",),
-    "of the model: write it in its entry under models:": (
-        *("model_name_or_path", "attn_implementation", "load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type"),
-        "chat_template",
-    ),
-    "of the model: write revision in its entry under models:": ("model_revision",),
-    "of the model: write bnb_4bit_use_double_quant in its entry under models:": ("use_bnb_nested_quant",),
-    "of the alignment handbook: write data in the stage, one training split; a mix stage blends several": (
-        *("dataset_mixer", "dataset_mixture", "dataset_splits", "dataset_configs", "dataset_name"),
-        *("dataset_config", "dataset_train_split", "dataset_test_split"),
-    ),
-    "of the alignment handbook: rows are tokenised once, in this process": ("preprocessing_num_workers",),
-    "of the model: write dtype, revision, trust_remote_code, chat_template in its entry under models:": (
-        *("model_init_kwargs", "trust_remote_code", "chat_template_path"),
-    ),
-    "of the tokenizer: set it in its tokenizer_config.json": ("eos_token", "pad_token"),
-}
-"""What to write → keys of trl, peft, or another place of the recipe."""
-
-_BATCH = "derived from global_batch_size and max_tokens_per_batch: write these in the stage"
-_EVAL = "set by the plan of batches, and by whether eval_strategy is given"
-_HUB = "nothing is uploaded while training"
-OWNED = {
-    "output_dir": "set by the run: results lie in the stage's folder",
-    "per_device_train_batch_size": _BATCH,
-    "gradient_accumulation_steps": _BATCH,
-    "auto_find_batch_size": _BATCH,
-    "train_sampling_strategy": _BATCH,
-    "length_column_name": _BATCH,
-    "dataloader_drop_last": _BATCH,
-    "accelerator_config": _BATCH,
-    "average_tokens_across_devices": "set by the loss, which is exact over ranks",
-    "remove_unused_columns": "set by the plan of batches",
-    "ddp_find_unused_parameters": "off: every parameter has a gradient in every micro-batch",
-    "disable_tqdm": "set: progress is one bar of the run's own",
-    "label_names": "set by the plan of batches",
-    "include_num_input_tokens_seen": "tokens a second are in timings.jsonl",
-    "seed": "write seed at the recipe's top",
-    "data_seed": "write seed at the recipe's top",
-    "label_smoothing_factor": "would be ignored: for preferences write label_smoothing in loss:",
-    "neftune_noise_alpha": "not supported: a reference model would see other embeddings",
-    "use_liger_kernel": "not supported: its losses bypass ours",
-    "use_cache": "off while training",
-    "logging_nan_inf_filter": "set: a loss that is not finite stops the run and names its problems",
-    "resume_from_checkpoint": "an interrupted stage goes on by itself",
-    "ignore_data_skip": "set: a resumed run sees the data that were left",
-    "save_only_model": "set: checkpoints hold what resuming needs",
-    "enable_jit_checkpoint": "checkpoints are written by save_steps",
-    "per_device_eval_batch_size": _EVAL,
-    "eval_accumulation_steps": _EVAL,
-    "do_train": _EVAL,
-    "do_eval": _EVAL,
-    "do_predict": _EVAL,
-    "push_to_hub": _HUB,
-    "hub_model_id": _HUB,
-    "hub_strategy": _HUB,
-    "hub_token": _HUB,
-    "hub_private_repo": _HUB,
-    "hub_always_push": _HUB,
-    "hub_revision": _HUB,
-    "fsdp": "of the launcher: write it in the accelerate file that launch.config_file names",
-    "fsdp_config": "of the launcher: write it in the accelerate file that launch.config_file names",
-    "deepspeed": "of the launcher: write it in the accelerate file that launch.config_file names",
-}
-"""Arguments that this toolkit sets itself → why, or where to write it."""
 
 STRATEGIES = {
     "save_strategy": "save_steps: 0.3333 (a share) for every third of the training",
@@ -157,7 +49,24 @@ EVALUATION = ("eval_strategy", "eval_steps", "eval_delay", "eval_on_start", BEST
 READ_METRIC = ("reduce_lr_on_plateau", "greedy")
 """Schedules of the learning rate that follow a metric of the evaluations."""
 
-REFUSED = RENAMED | OWNED | {key: line for line, keys in NEIGHBOURS.items() for key in keys}
+TRACKERS: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "mlflow", "neptune")},
+    **{name: (name,) for name in ("swanlab", "trackio", "wandb")},
+    "azure_ml": ("azureml",),
+    "flyte": ("flytekit",),
+    "kubeflow": (),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+}
+"""transformers' trackers → modules, any of which serves."""
+
+CHOICES = {
+    "lr_scheduler_type": ("trainer_utils.py", "SchedulerType"),
+    "optim": ("training_args.py", "OptimizerNames"),
+    "save_strategy": ("trainer_utils.py", "SaveStrategy"),
+    "eval_strategy": ("trainer_utils.py", "IntervalStrategy"),
+    "logging_strategy": ("trainer_utils.py", "IntervalStrategy"),
+}
+"""Argument → file and class of the enumeration of its values in transformers."""
 
 SIMPLE: dict[str, type | tuple[type, ...]] = {
     "int": int,
@@ -192,11 +101,24 @@ def check_arguments(args: dict[str, Any]) -> list[Fault]:
             faults.append(Fault(key, f"expected {' or '.join(sorted(known[key]))}, found {value!r}"))
         elif key in STRATEGIES and value == "epoch":
             faults.append(Fault(key, f"epoch is one of all together here: write steps, and {STRATEGIES[key]}"))
+        elif known and key in CHOICES and value not in (None, *choices(key)):
+            faults.append(Fault(key, f"no {value!r} in transformers: {suggest(str(value), choices(key))}"))
         elif isinstance(value, int | float) and not _in_range(key, value):
             faults.append(Fault(key, f"must be {_range(key)}, found {value}"))
     if args.get("max_steps") is not None and "num_train_epochs" in args:
         faults.append(Fault("max_steps", "give max_steps or num_train_epochs, not both"))
+    faults += [
+        Fault("report_to", f"no tracker {name!r}: {suggest(name, TRACKERS)}")
+        for name in _trackers(args)
+        if name not in TRACKERS
+    ]
     return faults or list(_selection_faults(args))
+
+
+def missing_trackers(args: dict[str, Any]) -> list[str]:
+    """The trackers that `report_to` names and this machine has not; they are needed where the stage trains."""
+    found = [(name, TRACKERS.get(name, ())) for name in _trackers(args)]
+    return [name for name, modules in found if modules and not any(map(importlib.util.find_spec, modules))]
 
 
 def moved(key: str) -> str | None:
@@ -208,8 +130,17 @@ def moved(key: str) -> str | None:
     return "of transformers.TrainingArguments: write it below args: in the stage" if known else None
 
 
+def _trackers(args: dict[str, Any]) -> list[str]:
+    asked = args.get("report_to") or []
+    names = [asked] if isinstance(asked, str) else list(map(str, asked))
+    return [] if names in (["all"], ["none"]) else names
+
+
 def _selection_faults(args: dict[str, Any]) -> Iterator[Fault]:
     """What keeps the best of the saved steps from being found; transformers' own rules, before anything is loaded."""
+    evaluated, saved = args.get("eval_strategy", "no"), args.get("save_strategy", "steps")
+    if args.get("lr_scheduler_type") in READ_METRIC and evaluated == "no":
+        yield Fault("lr_scheduler_type", "follows a metric of the evaluations: write eval_strategy: steps")
     if not args.get(BEST):
         for key in ("metric_for_best_model", "greater_is_better"):
             if key in args and args.get("lr_scheduler_type") not in READ_METRIC:
@@ -217,7 +148,6 @@ def _selection_faults(args: dict[str, Any]) -> Iterator[Fault]:
         if args.get("save_strategy") == "best":
             yield Fault("save_strategy", f"best needs {BEST}: true")
         return
-    evaluated, saved = args.get("eval_strategy", "no"), args.get("save_strategy", "steps")
     if evaluated == "no":
         yield Fault(BEST, "needs evaluations: write eval_strategy: steps")
     elif saved not in (evaluated, "best"):
@@ -240,19 +170,30 @@ def _selection_faults(args: dict[str, Any]) -> Iterator[Fault]:
 @functools.cache
 def training_arguments() -> dict[str, frozenset[str]]:
     """Name → simple types that the annotation allows, of every field; empty where transformers is not installed."""
+    return {
+        field.target.id: _types(field.annotation)
+        for field in _members("training_args.py", "TrainingArguments")
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    }
+
+
+@functools.cache
+def choices(key: str) -> frozenset[str]:
+    """The values that transformers knows for an argument among `CHOICES`."""
+    return frozenset(
+        str(member.value.value)
+        for member in _members(*CHOICES[key])
+        if isinstance(member, ast.Assign) and isinstance(member.value, ast.Constant)
+    )
+
+
+def _members(file: str, name: str) -> list[ast.stmt]:
+    """The body of a class of transformers; nothing where that is not installed."""
     found = importlib.util.find_spec("transformers")
     if found is None or not found.submodule_search_locations:
-        return {}
-    source = Path(found.submodule_search_locations[0]) / "training_args.py"
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments":
-            return {
-                field.target.id: _types(field.annotation)
-                for field in node.body
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            }
-    return {}
+        return []
+    tree = ast.parse((Path(found.submodule_search_locations[0]) / file).read_text(encoding="utf-8"))
+    return next((node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), [])
 
 
 def _types(annotation: ast.expr) -> frozenset[str]:

@@ -57,17 +57,6 @@ class Selection:
         """The best step so far."""
         return self.best.step if self.best else None
 
-    def check(self, names: Collection[str]) -> None:
-        """Whether an evaluation has the metric, told before anything is trained.
-
-        Raises:
-            ConfigError: it has not.
-        """
-        known = sorted(f"eval_{name}" for name in names)
-        if self.metric not in known:
-            near = suggest(self.metric, known)
-            raise ConfigError(f"args.metric_for_best_model: no evaluation has {self.metric!r}: {near}")
-
     def offer(self, step: int, metrics: Mapping[str, float]) -> bool:
         """Take a step that is saved, if it is better than the best one so far."""
         value = metrics.get(self.metric, math.nan)
@@ -120,6 +109,21 @@ class Selection:
         if self.best is None:
             return {}
         return {"best_step": self.best.step, f"best_{self.metric}": float(f"{self.best.value:.6g}")}
+
+
+def check_metric(metric: str, names: Collection[str]) -> None:
+    """Whether an evaluation has a metric, told before anything is trained.
+
+    Args:
+        metric: as `Selection`'s.
+        names: of the figures, without `eval_`.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    metric, known = f"eval_{metric.removeprefix('eval_')}", sorted(f"eval_{name}" for name in names)
+    if metric not in known:
+        raise ConfigError(f"args.metric_for_best_model: no evaluation has {metric!r}: {suggest(metric, known)}")
 
 
 def _newest_first(states: Path) -> list[Path]:

@@ -6,15 +6,17 @@ of the assistant on each side; trainers add the EOS.
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import DataError
 from ..io import rows
 from ..schema import Dialogue, Message, PreferencePair, content_id
-from ..text.encode import Encoder
 from .dialogue import turns
+
+if TYPE_CHECKING:
+    from ..text.encode import Encoder
 
 _MESSAGES = TypeAdapter(list[Message])
 Columns = Mapping[str, str] | None
@@ -26,7 +28,7 @@ def holds_chats(path: str, columns: Columns = None) -> bool:
     return first is not None and isinstance(_named(first[1], columns).get("chosen"), list)
 
 
-def read_chat_pairs(path: str, encoder: Encoder, columns: Columns = None) -> Iterator[PreferencePair]:
+def read_chat_pairs(path: str, encoder: "Encoder", columns: Columns = None) -> Iterator[PreferencePair]:
     """The pairs of a file, with final text.
 
     Each row's `chosen` and `rejected` are messages that end with the assistant's answer. What comes before the answers

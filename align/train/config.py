@@ -8,8 +8,9 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import ConfigError
-from .arguments import DEFAULTS, OWNED
+from .arguments import DEFAULTS
 from .options import Backend, Normaliser, Reference
+from .refused import OWNED
 from .settings import Loss
 
 FIXED: dict[str, Any] = {

@@ -6,13 +6,16 @@ or a model would answer for the user.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..schema import Dialogue, Message, SftRow
-from ..text.encode import Encoder
+
+if TYPE_CHECKING:
+    from ..text.encode import Encoder
 
 
-def turns(dialogue: Dialogue, encoder: Encoder) -> Iterator[SftRow]:
+def turns(dialogue: Dialogue, encoder: "Encoder") -> Iterator[SftRow]:
     """A row for each turn of the assistant, its prompt rendered by the tokenizer's chat template.
 
     The trainer ends the completion with the EOS, so a template that ends turns with another token needs a tokenizer
@@ -32,7 +35,7 @@ def turns(dialogue: Dialogue, encoder: Encoder) -> Iterator[SftRow]:
             yield SftRow(prompt=_prompt(dialogue.messages[:place], encoder), completion=message.content)
 
 
-def _prompt(before: list[Message], encoder: Encoder) -> str:
+def _prompt(before: list[Message], encoder: "Encoder") -> str:
     """What stands before a turn; nothing before the first, and such a row is dropped and counted."""
     if not before:
         return ""

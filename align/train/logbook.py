@@ -59,6 +59,7 @@ class Logbook:
 def continued(path: Path, step: int) -> Journal:
     """`metrics.jsonl` without what a killed run logged after the step that is gone on from."""
     with Journal(path) as journal:
-        kept = [entry for entry in journal.entries if entry["step"] <= step]
+        # an evaluation before the first step is of step 0, and is made again
+        kept = [entry for entry in journal.entries if 0 < step >= entry["step"]]
     write(path, kept)
     return Journal(path)

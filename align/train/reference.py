@@ -86,11 +86,13 @@ def reference_logprobs(policy: Policy, data: Sequence[MicroBatches], path: Path,
         "dtype": run.dtype,
     }
     if not path.is_file():
+        # a killed run may have shared the micro-batches out otherwise
+        own = header | {"cut": content_id([groups for batches in data for _, groups in batches.plan.micro_batches])}
         part = _part(path, run.rank, run.world_size)
-        if not part.is_file() or _read(part, header, check=False) is None:
-            write(part, [header, *_compute(policy, data, run)])
+        if not part.is_file() or _read(part, own, check=False) is None:
+            write(part, [own, *_compute(policy, data, run)])
         if run.rank == 0:
-            _merge(path, header, run.world_size)
+            _merge(path, header, own, run.world_size)
         else:
             _wait(path)
     known = _read(path, header, check=True)
@@ -164,12 +166,12 @@ def _part(path: Path, rank: int, world_size: int) -> Path:
     return path.with_name(f".reference-{rank}-of-{world_size}.jsonl")
 
 
-def _merge(path: Path, header: Header, world_size: int) -> None:
+def _merge(path: Path, header: Header, of_parts: Header, world_size: int) -> None:
     parts = [_part(path, rank, world_size) for rank in range(world_size)]
     entries: dict[str, Entry] = {}
     for part in parts:
         _wait(part)
-        while (found := _read(part, header, check=False)) is None:
+        while (found := _read(part, of_parts, check=False)) is None:
             time.sleep(POLL_SECONDS)
         entries |= found
     write(

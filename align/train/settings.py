@@ -213,6 +213,20 @@ LOSSES: dict[str, type[LossSection]] = {
 """Name → section. Supervised training is a stage kind of its own."""
 
 
+_ORDER = ("logps/best", "logps/worst", "logps/margins", "length_correlation")
+_SIDES = ("rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected")
+_FIGURES: dict[Reads, tuple[str, ...]] = {
+    "groups": ("loss/rank", "loss/sft", "rank/accuracies", "rank/kendall_tau", *_ORDER),
+    "pairs": ("loss/preference", "loss/sft", *_SIDES, "rewards/accuracies", "rewards/margins", *_ORDER),
+    "unpaired": ("loss/preference", "loss/sft", *_SIDES, "kl"),
+}
+
+
+def figure_names(loss: LossSection | None) -> tuple[str, ...]:
+    """Names of what an objective measures, of which one may have no value at times; None is supervised training."""
+    return ("loss", "eos", *(() if loss is None else _FIGURES[loss.reads]))
+
+
 def check_name(section: Any) -> Any:
     """Refuse an unknown loss with a suggestion; for use as a `before` validator of a `loss:` field."""
     if isinstance(section, dict):

@@ -27,7 +27,7 @@ from ..text.collate import GroupBatch
 from ..text.encode import Encoder
 from ..text.token_store import TokenStore
 from . import checkpoints
-from .best import Selection
+from .best import Selection, check_metric
 from .config import AlignConfig
 from .data import MicroBatches, Row, length_limit, only_item
 from .finite import check_loss, check_norm
@@ -39,6 +39,7 @@ from .planner import Planner
 from .policy import Policy
 from .reference import FILE, Run, reference_logprobs, reference_source
 from .saving import SavingTrainer
+from .settings import figure_names
 from .validation import Parts, PartSums, parts
 
 HALF = (torch.float16, torch.bfloat16)
@@ -149,6 +150,8 @@ class AlignTrainer(SavingTrainer):
         found = self.last_state() if resume_from_checkpoint is True else None
         state = str(found) if found else resume_from_checkpoint if isinstance(resume_from_checkpoint, str) else None
         done = checkpoints.step_of(Path(state)) if state else 0
+        # what an evaluation found before the first step is in the metrics of an interrupted run
+        self.args.eval_on_start = self.args.eval_on_start and not done
         with progress(self.label, len(self.data.plan.steps)) as bar:
             bar.skip(done)
             shown = _Advance(bar)
@@ -228,7 +231,7 @@ class AlignTrainer(SavingTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write our own figures; what Trainer measures of time goes to `timings.jsonl`."""
         if "learning_rate" in logs:
-            tokens = int(self.tokens) * self.args.world_size
+            tokens = int(self.accelerator.reduce(self.tokens, reduction="sum"))
             self.tokens.zero_()
             figures = self.meter.read(self.accelerator)
             figures |= {name: logs[name] for name in ("grad_norm", "learning_rate") if name in logs}
@@ -260,15 +263,15 @@ class AlignTrainer(SavingTrainer):
     def _prepare_evaluation(self) -> None:
         """Find what an evaluation cannot give before anything is trained."""
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        names: set[str] = set()
+        names = {*figure_names(self.args.loss), *(self.parts.figures if self.parts else ())}
         if self.measure is not None:
             check_whole(sharded=sharded, what="eval_generate")
             names |= set(self.measure.prepare(self.tokenizer, length_limit(self.policy.causal.config, None)))
         if self.selection is not None:
             check_whole(sharded=sharded, what="args.load_best_model_at_end")
-            # what else a preference loss measures shows in its first evaluation
-            if self.args.loss is None:
-                self.selection.check(names | {"loss", "eos"} | set(self.parts.figures if self.parts else ()))
+        # a schedule of the learning rate may follow it, too
+        if self.held_out is not None and self.args.metric_for_best_model is not None:
+            check_metric(self.args.metric_for_best_model, names)
 
     @torch.no_grad()
     def _measured(self, data: MicroBatches, found: Parts | None) -> dict[str, float]:

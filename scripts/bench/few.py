@@ -13,8 +13,8 @@ from typing import Literal
 
 from codet import Setting, cases
 
-from align.testgen.agreement import Agreement, agreement, top
-from align.testgen.consensus import consensus, expected, with_cases, with_programs
+from align.testgen.agreement import Agreement, agreement
+from align.testgen.consensus import consensus, expected, top, with_cases, with_programs
 from align.testgen.matrix import OutcomeMatrix
 
 SIZES = (4, 8, 16)

@@ -1,15 +1,17 @@
 """More bad input, beside the twenty kinds: each was a traceback, a wrong place, or a file lost."""
 
 import gzip
+import importlib.util
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from align.cli import main
-from align.io import write
+from align.io import write, write_json
 from align.schema import Problem, Response, SftRow
 from align.text.template import template
 
@@ -138,7 +140,9 @@ def test_a_name_of_a_run_outside_of_runs(refused, name):
 
 def test_a_report_to_nobody(refused, model):
     path = recipe(f"  {ALIGN}", MODEL)
-    assert refused("run", path, "stages.align.args.report_to=nobody").startswith("align: args: nobody is not supported")
+    assert "args.report_to: no tracker 'nobody': expected one of: " in refused(
+        "check", path, "stages.align.args.report_to=nobody"
+    )
 
 
 def test_a_command_that_is_none(capsys):
@@ -168,10 +172,11 @@ def test_a_row_without_the_columns_value_is_named(refused):
 
 def test_a_field_that_is_missing_names_the_columns_there_are(refused):
     write(Path("own.jsonl"), OWN)
-    assert refused("run", recipe("  clean: {problems: own.jsonl}")).endswith(
-        "clean: " + str(Path("own.jsonl").resolve()) + ":1: prompt: missing (columns: question, checks, uid): add it, "
-        "or name its column in `columns:`"
+    said = refused("check", recipe("  clean: {problems: own.jsonl}"))
+    assert said.startswith(
+        f"recipes/r.yaml:2: stages.clean.problems: {Path('own.jsonl').resolve()}:1: prompt: missing "
     )
+    assert said.endswith("(columns: question, checks, uid): add it, or name its column in `columns:`")
 
 
 def test_a_stages_model_under_models(refused):
@@ -251,3 +256,117 @@ def test_a_problem_whose_tests_are_broken_is_counted_and_told(capsys):
     said = capsys.readouterr()
     assert f"rank: 1 problems could not be judged, such as {broken.id}: test_error, SyntaxError" in said.err
     assert "dropped 1 (not_judged 1)" in said.out
+
+
+IN_THE_WAY = {
+    "runs/r": ("file", "runs/r: cannot be written (File exists)"),
+    "runs/r/{stage}": ("file", "Not a directory: move away what stands there"),
+    "runs/r/clean": ("folder", "runs/r/clean: Is a directory: move away what stands there"),
+    "runs/r/run.json": ("[]", "runs/r/run.json: not a JSON object: remove it and run again"),
+    "runs/r/{stage}/stage.json": ("{}", "stage.json: lacks key, files: remove it and run again"),
+}
+
+
+@pytest.mark.parametrize("place", IN_THE_WAY)
+def test_what_stands_where_a_run_writes(capsys, place):
+    what, found = IN_THE_WAY[place]
+    path = recipe("  clean: {problems: problems.jsonl}")
+    assert main(["run", path]) == 0
+    target = Path(place.format(stage=Path("runs/r/clean").resolve().name))
+    if target.is_symlink() or target.is_file():
+        target.unlink()
+    elif target.exists():
+        shutil.rmtree(target)
+    if what == "folder":
+        target.mkdir()
+    else:
+        target.write_text(what)
+    capsys.readouterr()
+    assert main(["run", path]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].endswith(found)
+    assert all(line.startswith("align: ") for line in lines)
+
+
+@pytest.mark.parametrize("command", [["show", "runs/r"], ["report", "runs/r"], ["prune"]])
+def test_a_torn_run_json(refused, command):
+    assert main(["run", recipe("  clean: {problems: problems.jsonl}")]) == 0
+    Path("runs/r/run.json").write_text('{"run": ')
+    assert refused(*command).endswith("runs/r/run.json: not a JSON object: remove it and run again")
+
+
+INIT = "  init: {architecture: gpt_bigcode, texts: sft.jsonl, hidden_size: 16, num_layers: 1, num_heads: 2}"
+SFT_OF = "  sft: {{model: {model}, data: {data}}}"
+KNOWN = {
+    "a file for a model": (
+        [INIT, SFT_OF.format(model="$init/model/config.json", data="sft.jsonl")],
+        "stages.sft.model: a model or folder is needed, '$init/model/config.json' is a file: name another output",
+    ),
+    "a model for rows": (
+        [INIT, SFT_OF.format(model="$init/model", data="$init/model")],
+        "stages.sft.data: a file is needed, '$init/model' is a model or folder: name another output",
+    ),
+    "a path that is no hub id": (
+        [SFT_OF.format(model="m", data="sft.jsonl"), "models: {m: {model_name_or_path: ./nowhere}}"],
+        "stages.sft.model: model 'm': no folder './nowhere' below ",
+    ),
+    "no row to train on": (
+        [INIT, SFT_OF.format(model="$init/model", data="empty.jsonl")],
+        "/empty.jsonl holds no row: name another file",
+    ),
+    "several of what is no checkpoint": (
+        [INIT, "  score: {models: {a: $init/model/*}, problems: problems.jsonl}"],
+        "stages.score.models.a: '$init/model/*': only `$stage/checkpoints/*` are several models",
+    ),
+    "a file for a model's folder": (
+        [SFT_OF.format(model="m", data="sft.jsonl"), "models: {m: {model_name_or_path: sft.jsonl}}"],
+        "/sft.jsonl: a file: a model is a folder with config.json and its weights",
+    ),
+    "no row to evaluate on": (
+        [INIT, SFT_OF.format(model="$init/model", data="sft.jsonl, eval_data: empty.jsonl")],
+        "stages.sft.eval_data: ",
+    ),
+    "rows of another kind than the loss reads": (
+        [INIT, "  align: {model: $init/model, data: sft.jsonl, loss: {name: rrtf}}"],
+        "/sft.jsonl:1: ",
+    ),
+    "an empty string that ends answers": (
+        ["  sample: {problems: problems.jsonl, from: [{model: $init/model, stop: ['']}]}"],
+        "stop.0: ",
+    ),
+    "a form that its library does not make": (
+        [INIT.replace("gpt_bigcode", "starcoder2"), "  export: {model: $init/model, formats: [ctranslate2]}"],
+        "stages.export.formats: ctranslate2: its library does not convert starcoder2 (gpt_bigcode, bloom): leave it",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", KNOWN)
+def test_check_refuses_what_would_fail_when_the_stage_is_reached(refused, what):
+    lines, found = KNOWN[what]
+    Path("empty.jsonl").touch()
+    assert found in refused("check", recipe(*lines))
+
+
+def test_pairs_in_messages_are_left_to_the_tokenizer():
+    sides = {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
+    write(Path("chats.jsonl"), [{"prompt": [{"role": "user", "content": "a"}], **sides}])
+    assert main(["check", recipe(INIT, "  align: {model: $init/model, data: chats.jsonl, loss: {name: dpo}}")]) == 0
+
+
+def test_weights_of_gptq_without_its_library_have_a_place(refused, model, monkeypatch):
+    config = json.loads((model / "config.json").read_text())
+    write_json(model / "config.json", config | {"quantization_config": {"quant_method": "gptq"}})
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gptqmodel" else find(name))
+    assert re.match(
+        r"recipes/r.yaml:\d: stages.score.models.a: model 'm': .*: its weights are of GPTQ, and gptqmodel is not",
+        refused("check", recipe("  score: {models: {a: m}, problems: problems.jsonl}", MODEL)),
+    )
+
+
+def test_one_stage_and_those_from_another_on_exclude_each_other(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", recipe(f"  {RANK}"), "--only", "rank", "--from", "rank"])
+    assert ended.value.code == 2
+    assert "argument --from: not allowed with argument --only" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_06_a_reference_to_an_unknown_stage(refused):
 @pytest.mark.parametrize("name", ["problems.jsonl", "responses.jsonl"])
 def test_07_empty_data(refused, name):
     Path(name).write_text("\n")
-    assert re.search(rf"stages\.rank: .*/{name} holds no ", refused("run", recipe(f"  {RANK}")))
+    assert re.search(rf"stages\.rank.*/{name} holds no ", refused("run", recipe(f"  {RANK}")))
 
 
 def test_07_empty_data_to_score_or_to_train_on(refused, model):
@@ -100,7 +100,7 @@ def test_07_empty_data_to_score_or_to_train_on(refused, model):
         assert refused(*SCORE) == f"{name}: {what}"
     Path("sft.jsonl").write_text("")
     path = recipe("  sft: {model: m, data: sft.jsonl}", MODEL)
-    assert re.search(r"stages\.sft: .*/sft\.jsonl holds no row", refused("run", path))
+    assert re.search(r"stages\.sft\.data: .*/sft\.jsonl holds no row", refused("check", path))
 
 
 def test_08_a_run_folder_that_cannot_be_written(refused):

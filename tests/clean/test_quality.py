@@ -61,6 +61,17 @@ def test_what_is_meant_to_be_empty_is_no_placeholder() -> None:
     assert fault("text = 'TODO list'\ndef f(): return text", no_placeholder=True) is None
 
 
+def test_what_is_nested_too_deep_to_be_written_is_no_placeholder() -> None:
+    deep = "-" * 900 + "x"
+    assert fault(f"def f():\n    raise {deep}", no_placeholder=True) is None
+    assert fault(f"@{deep}\ndef f():\n    pass", no_placeholder=True) == "placeholder"
+
+
+def test_the_comments_before_the_end_of_a_program_that_is_cut_off_count() -> None:
+    assert fault("# TODO: more\nx = (1,\n", no_placeholder=True) == "placeholder"
+    assert fault("# a long comment\nx = '''", max_comments=0.5) == "high_comments"
+
+
 def test_the_entry_point_must_be_defined() -> None:
     assert fault(GOOD, has_function=True, entry_point="add") is None
     assert fault(GOOD, has_function=True, entry_point="sub") == "no_function"

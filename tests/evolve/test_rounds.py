@@ -42,8 +42,10 @@ def test_children_carry_their_lineage_and_what_belongs_to_them() -> None:
 def test_the_interface_is_kept_only_where_the_text_still_names_it() -> None:
     child = evolve(SEEDS[:1], Evolver(), rounds=1).problems[1]
     assert (child.entry_point, child.signature) == ("f", "def f(x):")
-    child = evolve(SEEDS[:1], lambda requests, _: [Reply(text="Add up numbers, g(y).")], rounds=1).problems[1]
-    assert (child.entry_point, child.signature) == (None, None)
+    # a name is a word: `f` is not named by `for`
+    for text in ("Add up numbers, g(y).", "Write a function for numbers."):
+        child = evolve(SEEDS[:1], lambda requests, _, text=text: [Reply(text=text)], rounds=1).problems[1]
+        assert (child.entry_point, child.signature) == (None, None)
 
 
 def test_a_failed_evolution_returns_its_parent_to_the_next_round() -> None:

@@ -45,7 +45,7 @@ def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         answer(Echo(dies_at=2), requests(7), journal, "")
     with journal.open("a") as file:
-        file.write('{"replies": {"0": {"te')
+        file.write('{"done": {"0": {"te')
     second = Echo()
     resumed = answer(second, requests(7), journal, "")
     assert second.answered == 3

@@ -1,5 +1,6 @@
 """How asking an endpoint ends: killed, interrupted, or with a full disk; nothing that was paid is lost."""
 
+import inspect
 import json
 import os
 import random
@@ -27,23 +28,31 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("align.generate.traffic.REST_LEAST", 0.05)
 
 
-CHILD = """
+def asked(options: dict[str, Any], folder: Path, count: int) -> None:
+    """Ask so many questions, and leave the answers in `out.jsonl`."""
+    import align.generate.dispatch
+    from align.generate import Request, Sampling
+    from align.generate.answer import answer
+    from align.generate.endpoint import EndpointGenerator
+    from align.io import write
+    from align.models.entry import Endpoint
+    from align.schema import Message
+
+    align.generate.dispatch.BACKOFF_LEAST = 0.02
+    sampling = Sampling(max_new_tokens=100)
+    requests = [
+        Request(prompt=[Message(role="user", content=f"question {i}")], sampling=sampling) for i in range(count)
+    ]
+    generator = EndpointGenerator(Endpoint(**options), folder / "replies")
+    write(folder / "out.jsonl", answer(generator, requests, folder / "journal.jsonl", "asked"))
+
+
+CHILD = f"""
 import json, sys
 from pathlib import Path
-import align.generate.dispatch
-align.generate.dispatch.BACKOFF_LEAST = 0.02
-from align.generate import Request, Sampling
-from align.generate.answer import answer
-from align.generate.endpoint import EndpointGenerator
-from align.io import write
-from align.models.entry import Endpoint
-from align.schema import Message
-
-options, folder, count = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-sampling = Sampling(max_new_tokens=100)
-requests = [Request(prompt=[Message(role="user", content=f"question {i}")], sampling=sampling) for i in range(count)]
-generator = EndpointGenerator(Endpoint(**options), folder / "replies")
-write(folder / "out.jsonl", answer(generator, requests, folder / "journal.jsonl", "asked"))
+from typing import Any
+{inspect.getsource(asked)}
+asked(json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
 """
 
 
@@ -56,8 +65,11 @@ def child(options: dict[str, Any], folder: Path, count: int) -> "subprocess.Pope
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
-def test_three_kills_among_faults_lose_nothing_and_repeat_only_what_was_in_flight(count: int, tmp_path: Path) -> None:
+def test_three_kills_among_faults_lose_nothing_and_repeat_only_what_was_in_flight(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     most = 32
+    monkeypatch.setenv("A_KEY", SECRET)
     with FaultyServer(plan=randomly(0.2, seed=1), delay=0.005, key=SECRET) as server:
         more = {"api_key": "${A_KEY}", "max_concurrency": most, "request_timeout": 0.7, "max_retries": 12}
         options = {"base_url": server.url, "model": "m", **more}
@@ -76,9 +88,8 @@ def test_three_kills_among_faults_lose_nothing_and_repeat_only_what_was_in_fligh
         assert server.paid.total() <= count + 3 * most
         assert sum(server.attempts.values()) > 1.1 * count
     with FaultyServer(key=SECRET) as server:
-        process = child(options | {"base_url": server.url}, tmp_path / "b", count)
-        said += process.communicate(timeout=200)[1]
-        assert process.returncode == 0, said
+        asked(options | {"base_url": server.url}, tmp_path / "b", count)
+        said += capfd.readouterr().err
     assert (tmp_path / "a" / "out.jsonl").read_bytes() == (tmp_path / "b" / "out.jsonl").read_bytes()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert all(SECRET not in path.read_text() for path in files)
@@ -134,7 +145,5 @@ def test_a_full_disk_is_one_line_and_what_was_paid_before_is_kept(tmp_path: Path
         kept = sum("key" in line for line in lines)
         # those in flight when the disk was full are all that may be lost
         assert len(server.bodies) - 8 <= kept < 60
-        process = child(json.loads(options), tmp_path, 100)
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+        asked(json.loads(options), tmp_path, 100)
     assert Counter(server.paid.values())[2] <= 8

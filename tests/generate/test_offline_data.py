@@ -21,11 +21,15 @@ def held_out() -> list[Problem]:
     return read(FOLDER / "heldout.jsonl", Problem)
 
 
-def test_the_script_writes_the_shipped_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_the_script_writes_the_shipped_bytes(tmp_path: Path, count: int) -> None:
     shutil.copy(FOLDER / "operations.jsonl", tmp_path)
-    runpy.run_path(str(REPO / "scripts" / "make_offline_data.py"))["main"](tmp_path)
-    for name in ("seeds.jsonl", "heldout.jsonl"):
-        assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes(), name
+    main = runpy.run_path(str(REPO / "scripts" / "make_offline_data.py"))["main"]
+    main.__globals__["HELD_OUT"] = count
+    main(tmp_path)
+    assert (tmp_path / "seeds.jsonl").read_bytes() == (FOLDER / "seeds.jsonl").read_bytes()
+    shipped = (FOLDER / "heldout.jsonl").read_bytes().splitlines()
+    assert (tmp_path / "heldout.jsonl").read_bytes().splitlines() == shipped[:count]
 
 
 def test_the_files_are_small() -> None:

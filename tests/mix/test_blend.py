@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from align.errors import DataError
-from align.mix.blend import check_passes, draw, hold_out, interleave, passes, quotas
+from align.mix.blend import check_passes, draw, hold_out, interleave, passes, quotas, together
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -53,6 +53,26 @@ def test_a_share_of_each_set_is_held_out_and_one_text_is_on_one_side():
     assert (hold_out(keys, sets, 3, 0.1, 8) != held).any()
     distinct = np.arange(1000, dtype=np.uint64)
     assert hold_out(distinct, np.zeros(1000, int), 1, 0.05, 7).sum() == 50
+
+
+def test_rows_are_together_that_a_chain_of_keys_joins():
+    random = np.random.default_rng(0)
+    texts, rows = random.integers(0, 500, (2, 400)).astype(np.uint64)
+    groups = together(texts, rows)
+    for one in (texts, rows):
+        assert all(len(set(groups[one == key])) == 1 for key in one)
+    chain = np.arange(40, dtype=np.uint64)
+    assert set(together(chain // 2, (chain + 1) // 2)) == {0}
+    assert together(chain, chain // 4).tolist() == (chain // 4 * 4).tolist()
+    assert len(together(chain[:0], chain[:0])) == 0
+
+
+def test_a_group_over_the_share_trains():
+    groups = np.array([7] * 900 + list(range(100, 200)), np.uint64)
+    for seed in range(20):
+        held = hold_out(groups, np.zeros(1000, int), 1, 0.05, seed)
+        assert held.sum() == 50
+        assert not held[0]
 
 
 def test_a_set_is_never_held_out_whole():

@@ -13,6 +13,7 @@ from align.mix.part import parts
 from align.mix.pool import build
 
 ASK = Template("ask", "{{ word }}? ||| {{ word }}{{ tail }}", "t.yaml:1")
+TELL = Template("tell", "Say {{ word }}. ||| {{ tail }}", "t.yaml:2")
 SIZES = {"en": 400, "es": 200, "sw": 40}
 WEIGHTS = {"en": 5, "es": 3, "sw": 2}
 
@@ -55,7 +56,7 @@ def test_a_second_pass_is_in_another_order(pool):
 def test_too_many_passes_are_refused(pool):
     with pytest.raises(DataError, match=r"set 'sw': 5.0 passes over its 40 examples, at most 4: size: 800 would fit,"):
         mix(pool(SIZES), Settings(weights=WEIGHTS, size=1000))
-    mix(pool(SIZES), Settings(weights=WEIGHTS, size=800))
+    assert mix(pool(SIZES), Settings(weights=WEIGHTS, size=800)).drawn["sw"] == 160
 
 
 def test_held_out_rows_are_never_drawn_nor_others_of_their_text(source, tmp_path):
@@ -68,6 +69,19 @@ def test_held_out_rows_are_never_drawn_nor_others_of_their_text(source, tmp_path
     ]
     assert len(made.held_rows) == 20
     assert not texts[0] & texts[1]
+
+
+def test_what_templates_make_of_a_row_of_data_is_held_out_together(source, tmp_path):
+    found = [(source("en", 100), ASK), (source("en", 100), TELL), (source("en", 40, task="b"), ASK)]
+    pool = build(parts(found), tmp_path / "p", seed=0, workers=1)
+    made = mix(pool, Settings(by="source", validation=0.1, size=864))
+    assert by_set(made)[0]["held_out"] == 4
+    words = [
+        {(row["inputs"].removeprefix("Say ").rstrip("?.")) for row in map(json.loads, pool.lines(rows))}
+        for rows in (made.order, made.held_rows)
+    ]
+    assert len(words[0]) == 90
+    assert not words[0] & words[1]
 
 
 def test_packed_rows_are_the_unit_and_each_is_of_one_set(pool):

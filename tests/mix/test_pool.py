@@ -31,6 +31,17 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(source, tmp_path):
     assert other.path.read_bytes() != texts[0][0]
 
 
+def test_small_files_start_no_process(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("align.clean.workers.ProcessPoolExecutor", None)
+    found = parts([(source("en", 9), ASK)])
+    check(found, 0)
+    assert len(build(found, tmp_path / "p", seed=0)) == 9
+    monkeypatch.setattr("align.mix.pool.SMALL", 99)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    with pytest.raises(TypeError):
+        build(found, tmp_path / "q", seed=0)
+
+
 def test_a_row_is_read_at_any_place(pool):
     found = pool({"en": 20, "zh": 30})
     rows = np.array([49, 0, 20, 20])
@@ -79,12 +90,14 @@ def test_a_finished_part_is_not_rendered_again(source, tmp_path, monkeypatch):
         render_part(part, tmp_path / "parts", 2)
 
 
-def test_a_finished_pool_is_opened_and_another_one_is_made_anew(pool):
-    first = pool({"en": 5})
-    status = first.path.stat()
-    assert pool({"en": 5}, workers=2).path.stat().st_mtime_ns != status.st_mtime_ns  # the source was written again
-    again = pool({"en": 6})
-    assert len(again) == 6
+def test_a_finished_pool_is_opened_and_another_one_is_made_anew(source, tmp_path, monkeypatch):
+    found = parts([(source("en", 5), ASK)])
+    first = build(found, tmp_path / "p", seed=1, workers=1)
+    monkeypatch.setattr("align.mix.pool.render_part", lambda *_, **__: pytest.fail("rendered again"))
+    assert build(found, tmp_path / "p", seed=1, workers=2).origins.tolist() == first.origins.tolist()
+    for changed in ({"seed": 2}, {"seed": 1, "cap": 3}):
+        with pytest.raises(pytest.fail.Exception, match="again"):
+            build(found, tmp_path / "p", **changed, workers=1)
 
 
 def test_a_part_left_in_the_middle_is_rendered_whole(source, tmp_path):
@@ -133,6 +146,10 @@ def test_a_letter_on_the_border_of_two_chunks_is_text(tmp_path, monkeypatch):
     monkeypatch.setattr("align.mix.part.CHUNK", 3)
     (tmp_path / "a.jsonl").write_text("ab中文é")
     check_text(str(tmp_path / "a.jsonl"))
+    with open(tmp_path / "a.jsonl", "ab") as file:
+        file.write("中".encode()[:2])
+    with pytest.raises(DataError, match=r"a\.jsonl:1: not UTF-8 text \(byte 11 of the line\)"):
+        check_text(str(tmp_path / "a.jsonl"))
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -56,6 +56,18 @@ def test_a_judge_that_prefers_a_student_does_not_put_the_teacher_below_it():
     assert make_groups([problem()], [teacher, student], found.rankings, facts).dropped == {"teacher_below_student": 1}
 
 
+@pytest.mark.parametrize("changed", [{"code": None}, {"finish": "length"}])
+def test_a_teacher_whose_answer_gives_no_row_is_still_held_to_the_rules(changed):
+    teacher = response("t", "teacher").model_copy(update=changed)
+    facts = [verdict(teacher, "compile_error", 0), *FACTS]
+    assert grouped(problem(), [teacher, *BOTH], facts).dropped == {"teacher_fails": 1}
+    lenient = {"require_teacher_pass": False}
+    assert grouped(problem(), [teacher, *BOTH], facts, **lenient).dropped == {"teacher_below_student": 1}
+    assert len(grouped(problem(), [teacher, *BOTH], facts, **lenient, drop_teacher_below=False).rows) == 1
+    # one whose request got no answer is no teacher
+    assert len(grouped(problem(), [teacher, *BOTH], [verdict(teacher, "infra_error", 0), *FACTS]).rows) == 1
+
+
 def test_where_nothing_was_run_the_best_are_targets_and_no_rule_on_passing_holds():
     teacher = response("t", "teacher")
     found = fuse([problem("weak")], [teacher, *BOTH], None, [Says({"good": 3, "bad": 1, "t": 2})])

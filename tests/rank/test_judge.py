@@ -1,7 +1,7 @@
 """The judge as a ranker: orders, ties, failures, cache, and what it is shown."""
 
+import ast
 import re
-import subprocess
 import sys
 
 import pytest
@@ -10,9 +10,10 @@ from align.errors import BackendError, ConfigError, DataError
 from align.generate import Prompts
 from align.generate.request import Reply
 from align.rank import rank_responses
+from align.rank.fuse import fuse, tiers
 from align.rank.judge import Judge, questions
 from align.rank.judge_prompt import RUBRICS
-from align.rank.protocol import contests, split_tiers
+from align.rank.protocol import contests
 from align.schema import Message, Problem, Response, Verdict
 
 ANSWER = re.compile(r"----- answer ?(\w?) \(\w+\) -----\n(.*?)\n----- end of answer", re.DOTALL)
@@ -42,9 +43,8 @@ def judged(judge, responses, problem=PROBLEM, **options):
 
 
 def texts_by_score(scores, responses):
-    order = split_tiers([[one.id for one in responses]], [scores])
     by_id = {one.id: one.text for one in responses}
-    return [sorted(by_id[one] for one in tier) for tier in order]
+    return [sorted(by_id[one] for one in tier) for tier in tiers(scores.values)]
 
 
 def test_a_round_robin_orders_and_equal_texts_tie_without_a_question():
@@ -92,7 +92,9 @@ def test_a_response_of_which_nothing_could_be_read_is_not_ranked():
     scores, judge = judged(lambda p: "no idea" if "22" in shown(p) else by_length(p), responses)
     assert scores.values.keys() == {responses[0].id, responses[2].id}
     assert judge.report()["failures"] == {"unreadable": 4}
-    assert texts_by_score(scores, responses) == [["1", "22", "333"]]
+    # who leaves one out has no say in the level
+    (ranking,) = fuse([PROBLEM], responses, None, [judge]).rankings
+    assert ranking.tiers == [[one.id for one in responses]]
     scores, _ = judged(lambda prompt: "garbage", responses)
     assert scores.values == {}
 
@@ -309,9 +311,14 @@ def test_problems_without_tests_can_be_judged_and_contests_know_who_passes():
     assert [len(contest.responses) for contest in found] == [2, 2]
 
 
-def test_the_example_of_the_module_runs_without_torch(tmp_path):
+def test_the_example_of_the_module_runs(tmp_path, monkeypatch, capsys):
     source = sys.modules["align.rank.judge"].__doc__.split("\n\n")[1:3]
-    script = "def ask_my_model(prompt):\n    return 'Verdict: A'\n"
-    script += "\n".join(line.removeprefix("    ") for part in source for line in part.splitlines())
-    script += "\nimport sys\nassert 'torch' not in sys.modules\nassert judge.figures.questions == 2\n"
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+    script = "\n".join(line.removeprefix("    ") for part in source for line in part.splitlines())
+    monkeypatch.chdir(tmp_path)
+    space = {"ask_my_model": by_length}
+    exec(script, space)
+    values, warnings = map(ast.literal_eval, capsys.readouterr().out.splitlines())
+    longer, shorter = (values[one.id] for one in space["responses"])
+    assert 0 < longer < shorter < 1
+    assert warnings == []
+    assert space["judge"].figures.questions == 2

@@ -6,11 +6,10 @@ import re
 
 import pytest
 
-from align.rank import rank_responses
+from align.rank import fuse, rank_responses
 from align.rank.comparison import Comparison, cyclic_triples, length_correlation, wilson
 from align.rank.judge import Judge
 from align.rank.judge_report import JudgeReport
-from align.rank.protocol import contests, split_tiers
 from align.schema import Problem, Response, Verdict
 
 ANSWER = re.compile(r"----- answer ?(?:\w?) \(\w+\) -----\n(.*?)\n----- end of answer", re.DOTALL)
@@ -71,8 +70,7 @@ def used(judge, given, **options):
     problems, responses, verdicts = given
     rankings = rank_responses(problems, responses, verdicts)
     judge = Judge(judge, **options)
-    scores = list(judge.rank(contests(problems, responses, rankings, verdicts)))
-    tiers = [split_tiers(ranking.tiers, scores) for ranking in rankings]
+    tiers = [ranking.tiers for ranking in fuse(problems, responses, verdicts, [judge]).rankings]
     judge.audit(problems, responses, rankings)
     return [ranking.tiers for ranking in rankings], tiers, judge
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from align.errors import DataError
+from align.rank.fuse import tiers
 from align.rank.labels import Labels
-from align.rank.protocol import contests, split_tiers
+from align.rank.protocol import contests
 from align.schema import Problem, Response
 
 PROBLEM = Problem(prompt="Add.", meta={"task_id": "own/1"})
@@ -29,8 +30,7 @@ def ordered(tmp_path, *rows):
     labels = Labels(written(tmp_path, *rows), [PROBLEM, OTHER], [*RESPONSES, STRAY])
     (scores,) = labels.rank(contests([PROBLEM], RESPONSES))
     by_id = {one.id: one.text for one in RESPONSES}
-    tiers = split_tiers([list(scores.values)], [scores])
-    return ["".join(sorted(by_id[one] for one in tier)) for tier in tiers if tier], scores, labels
+    return ["".join(sorted(by_id[one] for one in tier)) for tier in tiers(scores.values)], scores, labels
 
 
 def test_scores_of_several_people_are_averaged_and_the_unlabelled_are_not_ranked(tmp_path):

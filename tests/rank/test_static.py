@@ -6,8 +6,9 @@ import warnings
 import pytest
 
 from align.errors import ConfigError
+from align.rank.fuse import tiers
 from align.rank.measures import MEASURES
-from align.rank.protocol import Contest, contests, dense, split_tiers, with_margin
+from align.rank.protocol import Contest, contests, dense, with_margin
 from align.rank.static import Preference, Static
 from align.schema import Problem, Response
 
@@ -22,11 +23,10 @@ def response(code, **changes):
 def order(ranker, *codes, passed=None):
     responses = tuple(response(code) for code in codes)
     (scores,) = ranker.rank([Contest(PROBLEM, responses, passed)])
-    tiers = split_tiers([[one.id for one in responses]], [scores])
     by_id = {one.id: codes.index(one.code) for one in responses}
     json.dumps(scores.facts, allow_nan=False)
     assert all(0 <= value <= 1 for value in scores.values.values())
-    return [[by_id[one] for one in tier] for tier in tiers]
+    return [[by_id[one] for one in tier] for tier in tiers(scores.values)]
 
 
 @pytest.mark.parametrize(

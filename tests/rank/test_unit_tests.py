@@ -32,6 +32,25 @@ def test_verdicts_come_in_order_and_an_answer_without_a_program_does_not_compile
     assert measured == [response.id for response in RESPONSES[:3]]
 
 
+@pytest.mark.parametrize(
+    ("tests", "score"),
+    [
+        (["assert c(1) == 1", "c('x')"], 2.0),
+        (["assert c(1) == 1", "c('x')", "assert c(2) == 2"], 2.5),
+        (["assert c(1) == 1", "assert c(2) == 2", "c(0)"], 2.5),
+        (["assert c(1) == 1", "assert c(2) == 2"], 3.0),
+    ],
+)
+def test_a_program_that_fails_outside_of_every_assert_does_not_score_as_passing(tests, score):
+    check = "\n    ".join(["def check(c):", *tests])
+    problem = Problem(prompt="Same.", entry_point="f", test_kind="check", tests=[check])
+    code = "def f(x):\n    while not x: pass\n    return x + 0\n"
+    response = Response(problem_id=problem.id, text=code, code=code)
+    (found,) = UnitTests(1, "none", timeout=0.2).judge([problem], [response])
+    assert found.passed == (score == 3.0)
+    assert raw_score(found) == score
+
+
 def test_verdicts_are_the_same_under_asyncio_and_leave_the_loop_free():
     async def both():
         ticks = 0

@@ -1,6 +1,7 @@
 """A changed recipe beside unfinished work; and hub revisions without a network."""
 
 import json
+import re
 
 import pytest
 from huggingface_hub import constants
@@ -8,6 +9,7 @@ from huggingface_hub import constants
 from align.errors import StageError
 from align.recipe import plan, run
 from align.recipe.recipe import Recipe
+from align.recipe.workspace import Workspace
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -60,6 +62,12 @@ def test_one_that_is_not_there_is_a_line_with_the_command(cache, name, revision)
     with pytest.raises(StageError, match=rf"{name}: HF_HUB_OFFLINE is set and .* run `hf download {name}") as caught:
         plan._commit("model", name, revision)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_without_an_owner_may_be_meant_for_a_folder(cache, toys):
+    text = "models: {m: {model_name_or_path: tiny}}\nstages: {sft: {model: m, data: hf://datasets/o/n@main/test}}"
+    (step,) = plan.plan(toys(text=text), Workspace(cache, "r"))
+    assert re.match(r"no folder 'tiny' below .*recipes; as a hub id: tiny: HF_HUB_OFFLINE is set", step.why)
 
 
 def test_a_snapshot_that_was_removed_does_not_count(cache):

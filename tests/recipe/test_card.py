@@ -51,6 +51,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_what_is_measured_is_no_record_and_changes_no_byte(folder: Path) -> None:
+    before = card(folder)
+    write(folder / "timings.jsonl", [{"cpu_seconds": 1.0}])
+    assert card(folder) == before
+
+
 def test_the_head_is_what_the_hub_reads(folder: Path) -> None:
     _, head, _ = card(folder).split("---\n", 2)
     found = YAML(typ="safe").load(head)

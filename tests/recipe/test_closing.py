@@ -17,10 +17,18 @@ def terminal(monkeypatch):
 
 def test_a_pipe_gets_one_line_a_stage(capsys):
     closing.say_done("clean", COUNTS, 12.34)
-    closing.say_cached("tests")
+    closing.say_not_run("tests", "cached")
     assert capsys.readouterr().out.splitlines() == [
         "clean        kept 11449, rejected 1551 (contaminated 1551, too_long 0), m 50.5  12.3 s",
         "tests        cached",
+    ]
+
+
+def test_a_long_name_does_not_touch_its_counts(toys, capsys):
+    toys(text="stages:\n  a-stage-with-a-long-name: {use: toy_make}\n  b: {use: toy_make, rounds: 4}\n").run()
+    assert [line.partition("kept")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "a-stage-with-a-long-name ",
+        "b                        ",
     ]
 
 

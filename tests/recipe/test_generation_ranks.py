@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from align import Recipe
 from align.io import write
 from align.models.tiny import random_model, save_tiny, train_tokenizer
 from align.schema import Problem
@@ -79,9 +80,10 @@ def left(project):
     }
 
 
-def test_two_ranks_leave_the_files_of_one_process(project):
+def test_two_ranks_leave_the_files_of_one_process(project, monkeypatch):
     alone, two = project(), project()
-    run(alone, 1)
+    monkeypatch.chdir(alone)
+    Recipe.load("recipes/r.yaml").run()
     run(two, 2)
     assert left(two) == left(alone)
     assert set(left(two)) == {"sample/README.md", "sample/responses.jsonl", "score/results.jsonl", "score/score.json"}

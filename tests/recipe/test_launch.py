@@ -12,7 +12,7 @@ import pytest
 
 from align.io import write
 from align.models.tiny import random_model, save_tiny, train_tokenizer
-from align.recipe import launch
+from align.recipe import Recipe, launch
 from align.recipe.launcher import cause
 from align.recipe.peers import ending
 from align.recipe.workspace import Workspace
@@ -180,9 +180,11 @@ def test_sigterm_saves_on_all_ranks_and_the_next_start_ends_with_the_same_bytes(
     assert left(project) == disturbed
 
 
-def test_one_launched_process_trains_again_by_force_what_another_run_has(project):
+def test_one_launched_process_trains_again_by_force_what_another_run_has(project, monkeypatch):
     given = ("stages.sft.args.max_steps=1", "stages.sft.args.save_steps=1")
-    _, told = start(project, *given, "stages.sft.launch=null").communicate(timeout=120)
+    monkeypatch.chdir(project)
+    Recipe.load("recipes/r.yaml", [*given, "stages.sft.launch=null", "stages.sft.args.use_cpu=true"]).run()
+    given += ("stages.sft.args.use_cpu=true",)
     process = start(project, *given, "stages.sft.launch.num_processes=1", "--run", "other", "--force", "sft")
     _, told = process.communicate(timeout=120)
     assert process.returncode == 0, told

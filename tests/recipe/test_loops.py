@@ -67,7 +67,7 @@ def load(toys, tmp_path):
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (student / name).write_text("{}")
     for name in ("dev", "bench"):
-        (tmp_path / "recipes" / f"{name}.jsonl").write_text("{}\n")
+        (tmp_path / "recipes" / f"{name}.jsonl").write_text('{"prompt": "x"}\n')
     return lambda *overrides, text=TEXT, **more: toys(*overrides, text=text, **more)
 
 

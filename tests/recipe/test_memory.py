@@ -9,6 +9,7 @@ import pytest
 
 from align.cli import main
 from align.errors import ConfigError
+from align.io import write
 from align.models.lora import TARGETS
 from align.models.shapes import KNOWN, Shape, of_config, shape_of
 from align.recipe import Recipe
@@ -54,8 +55,9 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    row = {"problem_id": "p", "prompt": "x", "completion": "y", "chosen": "y", "rejected": "z"}
     for name in ("rows", "pairs", "problems"):
-        (tmp_path / f"{name}.jsonl").write_text("{}\n")
+        write(tmp_path / f"{name}.jsonl", [row])
     (tmp_path / "r.yaml").write_text(RECIPE)
     return Recipe.load(tmp_path / "r.yaml", [])
 

@@ -14,6 +14,7 @@ from align.io import rows, write
 from align.models.tiny import random_model, save_tiny, train_tokenizer
 from align.recipe import Recipe
 from align.recipe.summary import summary
+from align.schema import PreferencePair
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PANGU = RECIPES / "pangu-coder2"
@@ -337,7 +338,7 @@ def pasted(tmp_path, line, indent):
     args = "    args:\n" if indent == 6 else ""
     path = tmp_path / "recipe.yaml"
     path.write_text(f"models:\n  m: {{model_name_or_path: a/b}}\n{stage}{args}{' ' * indent}{line}\n")
-    write(tmp_path / "pairs.jsonl", [])
+    write(tmp_path / "pairs.jsonl", [PreferencePair(problem_id="p", prompt="a", chosen="b", rejected="c")])
     return Recipe.load(path)
 
 

@@ -3,6 +3,7 @@ import pytest
 from align.errors import ConfigError
 from align.recipe import Recipe
 from align.recipe.recipe import run_name
+from align.train.arguments import TRACKERS
 
 MISTAKES = {
     "stages:\n  make: {use: toy_mak}\n": r":2: stages.make: no stage kind 'toy_mak': did you mean 'toy_make'\?",
@@ -64,8 +65,11 @@ models:
 benchmarks: {b: hf://datasets/o/n@main/test}
 stages:
   make: {use: toy_make, source: b}
+  sft: {model: s, data: hf://datasets/o/n@main/test, args: {report_to: clearml}}
 """
+    monkeypatch.setitem(TRACKERS, "clearml", ("no_module_of_this_name",))
     notes = toys(text=text).notes()
+    assert "stages.sft.args.report_to: clearml is not installed here" in notes
     assert any("NOWHERE" in note for note in notes)
     assert any("owner/name" in note for note in notes)
     assert any("hf://datasets/o/n@main/test" in note for note in notes)

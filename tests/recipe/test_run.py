@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from align.errors import ConfigError, StageError
+from align.io import sha256_file, write_json
 from align.recipe.plan import keyed, plan
 from align.recipe.recipe import Recipe
 from align.recipe.summary import prune, summary
 from align.recipe.workspace import Workspace
 from align.stages import sft
+from align.text.token_store import INFO, STORES
 
 TEXT = """
 seed: 0
@@ -206,6 +208,25 @@ def test_prune_keeps_what_another_run_refers_to(toys):
     # the first run has moved on; the second is linked to what the first made
     assert prune(first, dry_run=False) == []
     assert (second / "make" / "numbers.jsonl").exists()
+
+
+def test_prune_removes_token_stores_whose_data_go_with_a_stage(toys):
+    folder = toys().run()
+    stores = {}
+    for name in ("make", "double"):
+        path = (folder / name / "numbers.jsonl").resolve()
+        told = {"data": {"sha256": sha256_file(path), "path": os.path.relpath(path, folder / STORES)}}
+        stores[name] = folder / STORES / sha256_file(path)
+        stores[name].mkdir(parents=True)
+        write_json(stores[name] / INFO, told)
+    assert prune(folder, dry_run=True) == prune(folder, dry_run=False) == []
+    toys(text=TEXT.replace("toy_double, data: $make/numbers.jsonl", "toy_make, rounds: 9")).run()
+    gone = prune(folder, dry_run=True)
+    assert [path for path, _ in gone if STORES in path.parts] == [stores["double"]]
+    assert all(path.exists() for path, _ in gone)
+    assert prune(folder, dry_run=False) == gone
+    assert not any(path.exists() for path, _ in gone)
+    assert stores["make"].exists()
 
 
 def test_a_data_set_that_cannot_be_resolved_is_said_and_the_rest_is_planned(tmp_path, monkeypatch):

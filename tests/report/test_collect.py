@@ -160,6 +160,8 @@ def test_prompts_are_read_under_the_columns_that_were_scored(trained, problems, 
     data["config"]["columns"] = {"prompt": "task", "tests": "checks"}
     marker.write_text(json.dumps(data))
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "toy.yaml").write_text("stages: {clean: {problems: own.jsonl}}")
+    (tmp_path / "recipes" / "toy.yaml").write_text(
+        "stages: {clean: {problems: own.jsonl, columns: {prompt: task, tests: checks}}}"
+    )
     (score,) = collect(trained.folder).scores
     assert {prompt.text for prompt in score.prompts.values()} == {problem.prompt for problem in problems}

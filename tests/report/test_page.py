@@ -52,6 +52,29 @@ def page(run) -> Page:
     return Page(write_report(run.folder).read_text(encoding="utf-8"))
 
 
+def test_an_older_run_that_counts_the_dropped_without_reasons_has_its_page(run):
+    run.begin("clean")
+    run.finish("clean", "evaluate", {"rows": 12345, "kept": {"en": 2}, "dropped": 17, "rejected": None})
+    text = page(run).text
+    assert "17 dropped" in text
+    assert "12,345 rows" in text
+    assert "kept: 2 en" in text
+
+
+@pytest.mark.parametrize("file", ["results.jsonl", "score.json"])
+def test_results_in_an_older_form_are_named_and_the_rest_is_shown(finished, file):
+    path = finished.folder / "score" / file
+    old, new = ('"reason"', '"why___"') if file == "results.jsonl" else ('"outcomes"', '"endings_"')
+    assert old in path.read_text()
+    # as long as before: the stage counts as done
+    path.write_text(path.read_text().replace(old, new))
+    report = collect(finished.folder)
+    assert (report.scores, report.unread) == ([], ["score"])
+    text = page(finished).text
+    assert "What score measured is not shown" in text
+    assert "1,234" in text
+
+
 def test_a_finished_run_shows_scores_counts_curves_changes_and_versions(finished):
     text = page(finished).text
     for figure in (

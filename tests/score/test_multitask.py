@@ -6,8 +6,8 @@ import pytest
 
 from align.errors import DataError
 from align.generate.request import Reply
+from align.score.example import Question
 from align.score.multitask import ChoiceResult, Figures, compare, text_result
-from align.score.question import Question
 
 RIGHT = {"good": 0.8, "poor": 0.5}
 

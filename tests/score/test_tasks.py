@@ -1,5 +1,6 @@
 """Rows of evaluation tasks: shared benchmarks load whole, an example has one id everywhere, mistakes are one line."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -70,13 +71,11 @@ def test_promptsources_prompts_for_a_part_of_the_examples_are_left_out_and_named
 
 def test_xwinograds_options_are_whole_sentences_that_differ_in_the_blank_alone(shared):
     path = shared / "data/multitask/xwinograd_dataset.tsv"
-    found = task_rows(shared_task([str(path)], shipped()["xwinograd"]))
-    counts = {
-        code: sum(row.language == code and row.template == "complete" for row in found.choices)
-        for code in ("en", "fr", "ja", "pt", "ru", "zh")
-    }
+    templates = task_templates(shipped()["xwinograd"], ["complete"])
+    found = task_rows(Task("t", task_sources([str(path)]), templates)).choices
+    counts = Counter(row.language for row in found)
     assert counts == {"en": 2325, "fr": 83, "ja": 959, "pt": 263, "ru": 315, "zh": 16}
-    row = next(row for row in found.choices if row.template == "complete")
+    row = found[0]
     assert row.options == [
         " The city councilmen refused the demonstrators a permit because The city councilmen feared violence.",
         " The city councilmen refused the demonstrators a permit because the demonstrators feared violence.",

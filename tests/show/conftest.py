@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from align.cli import main
 from align.generate.request import Sampling
 from align.io import write, write_json
 from align.recipe.workspace import Workspace
@@ -24,6 +25,12 @@ def align(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def told(capsys, *words: object) -> str:
+    """What `align show` prints where there is no terminal."""
+    assert main(["show", *map(str, words)]) == 0
+    return capsys.readouterr().out
 
 
 def answers(model: str, passed: Sequence[bool]) -> list[Answer]:

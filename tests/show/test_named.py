@@ -16,6 +16,8 @@ from align.show.named import catalogue
 from align.show.record import FILES, OF_KIND, RECORDS
 from align.text.template import TEMPLATES
 
+from .conftest import told
+
 PARTS = {"Record", "Hashed", "Message", "Limits"}
 PLANNED = {"Dialogue", "UnpairedRow", "MultitaskRow"}
 """Rows that no stage reads or leaves yet."""
@@ -26,11 +28,6 @@ NO_RECORDS = {
     "groups-ultrafeedback.jsonl",
     "pairs-chat.jsonl",
 }
-
-
-def told(capsys, *words: str) -> str:
-    assert main(["show", *words]) == 0
-    return capsys.readouterr().out
 
 
 def refused(capsys, *words: str) -> str:

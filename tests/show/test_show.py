@@ -13,7 +13,7 @@ from align.io import write
 from align.recipe.recipe import kinds
 from align.recipe.summary import summary
 
-from .conftest import ENVIRONMENT, align
+from .conftest import ENVIRONMENT, align, told
 
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 BOXES = re.compile("[\u2500-\u257f\x1b…]")
@@ -29,16 +29,25 @@ def records(tmp_path):
     return path
 
 
-def test_a_piped_command_prints_no_box_no_escape_and_cuts_nothing(run, records):
-    shown = [["show", word] for word in ("runs/toy", str(records), *kinds())]
-    for words in (["plan", str(QUICKSTART)], *shown):
-        told = align(*words, COLUMNS="40")
-        assert told.returncode == 0, told.stderr
-        assert not BOXES.search(told.stdout), told.stdout
-        assert not told.stderr
+@pytest.mark.parametrize(
+    "words", [["plan", str(QUICKSTART)], ["show", "runs/toy"], *(["show", one] for one in kinds())]
+)
+def test_without_a_terminal_nothing_is_boxed_or_cut_and_there_is_no_escape(run, words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(words) == 0
+    text, error = capsys.readouterr()
+    assert not BOXES.search(text), text
+    assert not error
 
 
-def test_a_run_shows_one_table_a_score_stage(run):
+def test_records_in_a_real_pipe_are_not_boxed_either(records):
+    done = align("show", str(records), COLUMNS="40")
+    assert done.returncode == 0, done.stderr
+    assert not BOXES.search(done.stdout), done.stdout
+    assert not done.stderr
+
+
+def test_a_run_shows_one_table_a_score_stage(run, capsys):
     found = summary(run)
     assert {stage: score["problems"] for stage, score in found["scores"].items()} == {
         "score": "heldout",
@@ -47,24 +56,23 @@ def test_a_run_shows_one_table_a_score_stage(run):
     assert found["scores"]["score"]["models"]["sft"]["pass@1"] == 75
     assert found["scores"]["score-hard"]["models"]["sft"]["pass@1"] == 25
     assert found["models"] == found["scores"]["score-hard"]["models"]
-    first, second = align("show", "runs/toy").stdout.split("\n\n")[1:]
+    first, second = told(capsys, "runs/toy").split("\n\n")[1:]
     assert first.splitlines()[0] == "score: heldout"
     assert second.splitlines()[0] == "score-hard: $clean/problems.jsonl"
     assert len(first.splitlines()) == 2 + 11
     assert re.search(r"^rrtf@250 +75.0 ", first, re.MULTILINE)
     assert re.search(r"^rrtf@250 +25.0 ", second, re.MULTILINE)
-    assert json.loads(align("show", "runs/toy", "--json").stdout) == found
+    assert json.loads(told(capsys, "runs/toy", "--json")) == found
 
 
-def test_a_stage_whose_files_were_changed_says_so(run):
-    assert "changed" not in align("show", "runs/toy").stdout
+def test_a_stage_whose_files_were_changed_says_so(run, capsys):
+    assert "changed" not in told(capsys, "runs/toy")
     (run / "clean" / "problems.jsonl").write_text("{}\n")
-    assert "contaminated 1551, duplicate 12); its files were changed" in align("show", "runs/toy").stdout
+    assert "contaminated 1551, duplicate 12); its files were changed" in told(capsys, "runs/toy")
 
 
-def test_records_in_a_pipe_are_fields_and_blocks(records):
-    told = align("show", str(records)).stdout
-    first, *_, closing = told.split("\n\n")
+def test_records_in_a_pipe_are_fields_and_blocks(records, capsys):
+    first, *_, closing = told(capsys, str(records)).split("\n\n")
     assert first.splitlines() == [
         "id: 0",
         "code:",
@@ -81,38 +89,39 @@ def test_records_in_a_pipe_are_fields_and_blocks(records):
         "none: []",
     ]
     assert closing == "3 of 1,200 records: --limit N for more\n"
-    assert align("show", str(records), "--limit", "1200").stdout.endswith("\n1,200 of 1,200 records\n")
+    assert told(capsys, str(records), "--limit", "1200").endswith("\n1,200 of 1,200 records\n")
 
 
 def test_records_on_a_terminal_are_highlighted_wrapped_and_harmless(records):
-    told = align("show", str(records), "--limit", "2", FORCE_COLOR="1", COLUMNS="40", TERM="xterm").stdout
-    plain = re.sub(r"\x1b\[[\d;]*m", "", told)
+    drawn = align("show", str(records), "--limit", "2", FORCE_COLOR="1", COLUMNS="40", TERM="xterm").stdout
+    plain = re.sub(r"\x1b\[[\d;]*m", "", drawn)
     # colours are all that is left of control sequences
     assert "\x1b" not in plain
     assert "\x07" not in plain
     assert "[bold red]" in plain
-    assert "\x1b[1mcode\x1b[0m" in told
-    assert re.search(r"\x1b\[[\d;]+massert", told)
+    assert "\x1b[1mcode\x1b[0m" in drawn
+    assert re.search(r"\x1b\[[\d;]+massert", drawn)
     assert plain.count("─" * 40) == 2
     assert max(map(len, plain.splitlines())) <= 40
 
 
-def test_json_gives_every_record_or_as_many_as_asked(records):
-    told = align("show", str(records), "--json").stdout
-    assert json.loads(told.splitlines()[7])["code"] == HOSTILE
-    assert len(told.splitlines()) == 1200
-    assert len(align("show", str(records), "--json", "--limit", "5").stdout.splitlines()) == 5
+def test_json_gives_every_record_or_as_many_as_asked(records, capsys):
+    lines = told(capsys, str(records), "--json").splitlines()
+    assert json.loads(lines[7])["code"] == HOSTILE
+    assert len(lines) == 1200
+    assert len(told(capsys, str(records), "--json", "--limit", "5").splitlines()) == 5
 
 
-@pytest.mark.parametrize("words", [["--limit", "1200"], ["--json"], []])
-def test_a_reader_that_leaves_early_ends_it_quietly(records, words):
+@pytest.mark.parametrize(
+    ("words", "buffered"), [(["--limit", "1200"], {"PYTHONUNBUFFERED": "1"}), (["--json"], {}), ([], {})]
+)
+def test_a_reader_that_leaves_early_ends_it_quietly(records, words, buffered):
     command = [sys.executable, "-m", "align", "show", str(records), *words]
-    for buffered in ({}, {"PYTHONUNBUFFERED": "1"}):
-        environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"} | buffered
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-        process.stdout.close()
-        assert process.wait(60) == 0
-        assert process.stderr.read() == b""
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"} | buffered
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == b""
 
 
 def test_a_broken_pipe_that_is_not_our_output_is_not_hidden(monkeypatch, records):
@@ -125,14 +134,14 @@ def test_a_broken_pipe_that_is_not_our_output_is_not_hidden(monkeypatch, records
 
 
 def test_a_locale_without_a_character_shows_its_escape():
-    told = align("show", "clean", PYTHONIOENCODING="ascii")
-    assert told.returncode == 0, told.stderr
-    assert "Our field \\u2192 the file's column" in told.stdout
+    shown = align("show", "clean", PYTHONIOENCODING="ascii")
+    assert shown.returncode == 0, shown.stderr
+    assert "Our field \\u2192 the file's column" in shown.stdout
 
 
 def test_what_cannot_be_limited_or_shown_says_what_can(run, tmp_path, capsys):
     (tmp_path / "r.yaml").write_text("stages: {}\n")
-    for words, told in {
+    for words, said in {
         "clean --limit 2": "--limit belongs to one",
         "runs": "name a run: runs/toy",
         "runs/toy/clean/problem.jsonl": "no such file: did you mean 'runs/toy/clean/problems.jsonl'?",
@@ -140,4 +149,4 @@ def test_what_cannot_be_limited_or_shown_says_what_can(run, tmp_path, capsys):
         "r.yaml": "a recipe: align plan r.yaml",
     }.items():
         assert main(["show", *words.split()]) == 2
-        assert told in capsys.readouterr().err
+        assert said in capsys.readouterr().err

@@ -8,12 +8,7 @@ import re
 from align.cli import main
 from align.recipe.workspace import STOPPED
 
-from .conftest import align
-
-
-def told(capsys, *words: str) -> str:
-    assert main(["show", *words]) == 0
-    return capsys.readouterr().out
+from .conftest import align, told
 
 
 def begin(run, name: str):

@@ -7,12 +7,9 @@ import pytest
 from align.cli import main
 from align.io import write_json
 
+from .conftest import told
+
 OBJECT = {"models": {"sft": {"pass@1": 37.5, "k": [1, 2]}}, "note": "a\nb"}
-
-
-def told(capsys, *words: str) -> str:
-    assert main(["show", *map(str, words)]) == 0
-    return capsys.readouterr().out
 
 
 def test_an_object_is_shown_field_by_field(tmp_path, capsys):

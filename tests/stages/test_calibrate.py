@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from align.errors import AlignError
@@ -80,14 +81,24 @@ def test_every_tier_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"problems": [Problem(prompt="No tests.")]}, "holds no problem with tests to compare with"),
-        ({"tests": None, "tiers": ["synthesised"]}, "nobody writes tests: name models or tests"),
-        ({"samples": None}, "no programs to run tests on: name candidates or samples"),
         ({"problems": [PROBLEM.model_copy(update={"meta": {}})]}, "tests.jsonl: no row is of one of the problems"),
     ],
 )
 def test_what_is_missing_is_one_clear_line(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(AlignError, match=message):
         run(tmp_path, **changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"samples": "s", "tiers": ["synthesised"]}, "nobody writes tests: name models or tests"),
+        ({"tests": "t"}, "no programs to run tests on: name candidates or samples"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_runs(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        calibrate.Config.model_validate({"problems": "p", **changed})
 
 
 def test_a_row_without_texts_is_told_with_its_line(tmp_path: Path) -> None:
@@ -98,7 +109,7 @@ def test_a_row_without_texts_is_told_with_its_line(tmp_path: Path) -> None:
 
 
 def test_it_always_runs_programs() -> None:
-    assert calibrate.runs_programs(calibrate.Config(problems="p"))
+    assert calibrate.runs_programs(calibrate.Config(problems="p", samples="s"))
 
 
 def test_the_recipe_of_the_read_me_is_a_configuration() -> None:

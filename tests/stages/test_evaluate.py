@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from align.score.choosing import chosen
 from align.score.classify import Choice, Chosen
 from align.score.multitask import ChoiceResult, TextResult
 from align.stages import evaluate
+from align.stages.score import spelt_out
 
 TEMPLATES = """
 - {name: ask, language: en, input: '{{ a }} So?', target: '{{ answer_choices[label] }}', choices: '{{b}} ||| {{c}}'}
@@ -53,8 +55,10 @@ def place(tmp_path: Path, models: Path) -> Path:
     return tmp_path
 
 
-def recipe(place: Path, models: Path, tasks: dict[str, Any], **more: Any) -> Path:
-    entries = {name: {"model_name_or_path": str(models / name)} for name in ("base", "tuned")}
+def recipe(
+    place: Path, models: Path, tasks: dict[str, Any], names: Sequence[str] = ("base", "tuned"), **more: Any
+) -> Path:
+    entries = {name: {"model_name_or_path": str(models / name)} for name in names}
     stage = {"models": {name: name for name in entries}, "tasks": tasks, **more}
     path = place / "recipe.yaml"
     path.write_text(json.dumps({"models": entries, "stages": {"evaluate": stage}}))
@@ -104,7 +108,7 @@ def test_options_are_chosen_and_sums_are_written_with_a_figure_a_model_and_paire
 
 def test_xcopa_xwinograd_and_mgsm_score_end_to_end(place, models, shared):
     folder = shared / "data/multitask"
-    short = {"limit": 3}
+    short = {"limit": 2}
     out = evaluated(
         place,
         models,
@@ -117,13 +121,14 @@ def test_xcopa_xwinograd_and_mgsm_score_end_to_end(place, models, shared):
             "mgsm": {"data": str(folder / "mgsm"), "templates": "mgsm", "metrics": ["exact_match", "chrf", "script"],
                      "max_new_tokens": 4, "names": ["solve"], **short},
         },
+        names=["tuned"],
     )  # fmt: skip
     score = json.loads((out / "score.json").read_text())
     assert len(score["tasks"]["xcopa"]["examples"]) == len(score["tasks"]["mgsm"]["examples"]) == 11
     assert set(score["tasks"]["xwinograd"]["examples"]) == {"en", "fr", "ja", "pt", "ru", "zh"}
     for task in score["tasks"]:
         assert 0 <= score["models"]["tuned"]["tasks"][task][0] <= 100
-    assert "wrong" in score["details"]["base"]["mgsm"]["templates"]["solve"]["sw"]["script"]
+    assert "wrong" in score["details"]["tuned"]["mgsm"]["templates"]["solve"]["sw"]["script"]
 
 
 def test_what_was_chosen_is_not_asked_again_and_a_batch_is_the_unit(tmp_path):
@@ -160,8 +165,8 @@ def test_what_was_chosen_is_not_asked_again_and_a_batch_is_the_unit(tmp_path):
 
 
 def test_interrupted_between_batches_it_ends_with_the_same_bytes(place, models, monkeypatch):
-    tasks = {"own": own(), "sums": {"data": "sums.test.en.csv", "templates": "sums.yaml", "max_new_tokens": 9}}
-    small: dict[str, Any] = {"max_tokens_per_batch": 200, "batch_size": 1}
+    tasks = {"own": own(limit=12), "sums": {"data": "sums.test.en.csv", "templates": "sums.yaml", "max_new_tokens": 9}}
+    small: dict[str, Any] = {"max_tokens_per_batch": 100, "batch_size": 1}
     whole = evaluated(place, models, tasks, "whole", **small)
     made = evaluate.chooser
 
@@ -171,7 +176,7 @@ def test_interrupted_between_batches_it_ends_with_the_same_bytes(place, models, 
 
         def batches(self, rows, done=()):
             for number, batch in enumerate(self.inner.batches(rows, done)):
-                if number == 3:
+                if number == 2:
                     raise KeyboardInterrupt
                 yield batch
 
@@ -239,6 +244,8 @@ def test_a_model_that_was_trained_on_the_benchmark_is_warned_of(place, models, c
         ({"shots": 1, "examples": "test.*.csv"}, "is of the split that is evaluated: draw examples from another one"),
         ({"min_new_tokens": 300}, "is over max_new_tokens 256"),
         ({"data": "missing.*.csv"}, "no file of rows there"),
+        ({"stop": ["a", ""]}, "stop"),
+        ({"metrics": ["exact_match", "script"], "language": "klingon"}, "unknown language 'klingon'"),
         ({"language": "klingon"}, "unknown language 'klingon'"),
         ({"prompts": "own"}, "no prompt for data in 'sw'"),
     ],
@@ -263,17 +270,37 @@ def test_what_only_the_rows_show_is_told_before_a_model_is_loaded(place, models,
         evaluated(place, models, {"own": own()})
 
 
-def test_an_endpoint_gives_no_log_probabilities(place, models):
+def test_an_endpoint_gives_no_log_probabilities(place, models, capsys):
     path = recipe(place, models, {"own": own()})
     data = json.loads(path.read_text())
     data["models"]["base"] = {"base_url": "http://127.0.0.1:9", "model": "m"}
     path.write_text(json.dumps(data))
-    loaded = Recipe.load(path)
-    from align.recipe.plan import resolve
+    assert main(["check", str(path)]) == 2
+    assert "stages.evaluate.models.base: own needs log-probabilities" in capsys.readouterr().err
+    data["stages"]["evaluate"]["tasks"]["own"]["metrics"] = ["exact_match"]
+    path.write_text(json.dumps(data))
+    assert main(["check", str(path)]) == 0
+    data["stages"]["evaluate"]["tasks"]["own"]["min_new_tokens"] = 3
+    path.write_text(json.dumps(data))
+    assert main(["check", str(path)]) == 2
+    assert "tasks.own.min_new_tokens: models.base: min_new_tokens 3: a server need not" in capsys.readouterr().err
 
-    config = resolve(loaded, loaded.stages[0].config, {})
-    with pytest.raises(ConfigError, match=r"models\.base: own needs log-probabilities"):
-        evaluate.run(config, Context("evaluate", place, 0, loaded.models))  # type: ignore[arg-type]
+
+def test_a_model_that_is_a_file_is_one_line_of_check(place, models, capsys):
+    path = recipe(place, models, {"own": own()})
+    data = json.loads(path.read_text())
+    data["models"]["base"]["model_name_or_path"] = "own.yaml"
+    path.write_text(json.dumps(data))
+    assert main(["check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "stages.evaluate.models.base: model 'base'" in error
+    assert "own.yaml" in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_without_a_step_is_named(place, models):
+    with pytest.raises(AlignError, match=r"stages\.e\.models\.base: no step in .*name `\$stage/checkpoints/\*`"):
+        spelt_out({"base": f"{models}/base/*"}, Context("e", place, 0))
 
 
 def test_a_files_name_and_our_templates_are_in_the_key(place, models):

@@ -198,6 +198,7 @@ def test_the_key_holds_every_template_that_may_be_asked_by() -> None:
         ({"operators": ["plan"]}, "the operator plan needs `coder"),
         ({"coder": "teacher"}, "add plan to `operators`"),
         ({"prompts": {"evolve_wizardcoder": "x"}}, "is not asked by `style: pangu-coder2`"),
+        ({"prompts": {"compare": "x"}}, "compare is never asked: name a `judge`, or leave it out"),
         ({"style": "alpaca"}, "pangu-coder2"),
         ({"operators": ["plans"]}, "add_constraint"),
     ],

@@ -104,7 +104,7 @@ def test_the_same_bytes_with_any_number_of_processes(folder):
 
 def test_a_killed_run_goes_on_and_leaves_the_same_bytes(folder):
     for code in ("en", "sw"):
-        write(folder / f"words.{code}.jsonl", [{"word": f"{code}{n}", "plural": f"{n}s"} for n in range(4000)])
+        write(folder / f"words.{code}.jsonl", [{"word": f"{code}{n}", "plural": f"{n}s"} for n in range(2000)])
     command = [sys.executable, "-m", "align", "run", "recipe.yaml", "--run", "killed"]
     begun = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     until = time.monotonic() + 60
@@ -221,16 +221,53 @@ def test_a_wrong_setting_is_one_line_with_its_place(folder, change, says):
         ("{data: words.en.jsonl, language: klingon}", "data: .*unknown language 'klingon'"),
         ("{data: words.jsonl}", "data: .*the name does not tell the language"),
         ("{xp3: xp3, languages: [sw]}", "xp3: .*sw"),
+        ("{data: words.en.jsonl, templates: field.yaml}", "data: .*template 'bad': no column 'wrod' in .*did you mean"),
+        ("{data: words.en.jsonl}", "data: .*words.en.jsonl: no column 'inputs'"),
+        ("{data: empty.en.jsonl, templates: words.yaml}", "data: .*empty.en.jsonl: no rows in it"),
+        ("{data: torn.en.jsonl, templates: words.yaml}", "data: .*torn.en.jsonl:41: not JSON"),
+        ("{data: words.en.jsonl, templates: words.yaml, columns: {word: wort}}", "data: .*no column 'wort'"),
     ],
 )
 def test_a_check_finds_a_source_that_cannot_serve(folder, source, says, capsys):
     (folder / "bad.yaml").write_text("- {name: bad, inputt: x, target: y}\n")
+    (folder / "field.yaml").write_text("- {name: bad, input: '{{ wrod }}', target: y}\n")
     (folder / "words.jsonl").write_text((folder / "words.en.jsonl").read_text())
+    (folder / "empty.en.jsonl").touch()
+    (folder / "torn.en.jsonl").write_text((folder / "words.en.jsonl").read_text() + '{"word":\n')
     (folder / "recipe.yaml").write_text(f"stages: {{mix: {{sources: [{source}]}}}}\n")
     assert main(["check", "recipe.yaml"]) == 2
     said = capsys.readouterr().err
     assert re.search(rf"recipe.yaml:1: stages.mix.sources.0.{says}", said)
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("weights: {en: 1, eng: 1}", "weights: no set 'eng' in the sources: did you mean 'en'?"),
+        ("weights: {en: 1}", "weights: set 'sw' has no weight: add it, or write 0 to leave it out"),
+        ("weights: weights.txt", "weights: weights.txt: no set 'es' in the sources"),
+        ("weights: torn.txt", "weights: {folder}/torn.txt: expected Megatron's form"),
+        ("by: task, weights: {word: 1}", "weights: no set 'word' in the sources: did you mean 'words'?"),
+        ("model: far", "model: 'far' has no weights here: name an entry with model_name_or_path"),
+    ],
+)
+def test_a_check_finds_weights_of_other_sets_and_a_model_without_a_tokenizer(folder, more, says, capsys):
+    (folder / "weights.txt").write_text('"train: 0.5 0:0.95 /data/xp3_en, 0.5 0:0.95 /data/xp3_es"')
+    (folder / "torn.txt").write_text("train: en 0.5")
+    sources = "[{data: [words.en.jsonl, words.sw.jsonl], templates: words.yaml}]"
+    models = "models: {far: {base_url: 'http://localhost:9/v1', model: x}}\n"
+    (folder / "recipe.yaml").write_text(f"{models}stages:\n  mix: {{sources: {sources}, {more}}}\n")
+    assert main(["check", "recipe.yaml"]) == 2
+    assert f"recipe.yaml:3: stages.mix.{says.format(folder=folder)}" in capsys.readouterr().err
+
+
+def test_a_check_leaves_alone_what_earlier_stages_make(folder):
+    (folder / "recipe.yaml").write_text(
+        "stages:\n  mix: {sources: [{data: words.en.jsonl, templates: words.yaml}]}\n"
+        "  again: {use: mix, sources: [{data: $mix/rows.jsonl, language: en}], weights: {en: 1}}\n"
+    )
+    assert main(["check", "recipe.yaml"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,13 @@ def test_a_problem_whose_plan_cannot_be_read_stays_bare_and_is_told(
 
 
 def test_with_a_coder_only_plans_stay_whose_code_passes(tmp_path: Path) -> None:
-    config = {"problems": heldout(tmp_path, 30), "model": "noisy", "coder": "teacher", "isolation": "none"}
+    config = {"problems": heldout(tmp_path, 10), "model": "noisy", "coder": "teacher", "isolation": "none"}
     counts = run(tmp_path / "plan", config)
     failed = counts["rejected"]["plan_fails"]
-    assert counts["kept"] == counts["planned"] == 30 - failed
-    assert 0 < failed < 30
+    assert counts["kept"] == counts["planned"] == 10 - failed
+    assert 0 < failed < 10
     right = run(tmp_path / "right", {**config, "model": "teacher"})
-    assert right == {"kept": 30, "planned": 30, "rejected": {}}
+    assert right == {"kept": 10, "planned": 10, "rejected": {}}
 
 
 def test_the_rows_ask_as_the_planner_is_asked(tmp_path: Path) -> None:

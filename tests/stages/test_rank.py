@@ -146,7 +146,7 @@ def test_a_judge_is_not_asked_about_problems_that_are_dropped_anyway(rank, right
     weak = PROBLEM.model_copy(update={"meta": {"tests": {"verdict": "weak"}}})
     write(tmp_path / "problems.jsonl", [weak])
     with FaultyServer(reply=shorter) as server:
-        with pytest.raises(StageError, match=r"no group is left .*unverified_tests': 1.*`unverified: accept`"):
+        with pytest.raises(StageError, match=r"no group is left .*unverified_tests 1\): `unverified: accept`"):
             rank(BY_JUDGE.replace("model: judge", "model: judge, audit: 0"), judge_at(server)).run()
         assert server.bodies == []
         rank(BY_JUDGE + ", unverified: accept", judge_at(server)).run()
@@ -211,6 +211,8 @@ def test_pairs_and_groups_follow_their_keys(rank, rightly):
         (", by: [static], static: {measures: [lenght]}", "did you mean 'length'"),
         (", by: [static], verdicts: problems.jsonl", "add unit_tests to `by`"),
         (", band: 0.5", "band"),
+        (", by: [reward], reward: {model: judge}", "rank.reward.model: 'judge' has no weights here"),
+        (", by: [judge], judge: {model: judge, kind: classifier}", "rank.judge.model: 'judge' has no weights here"),
         (", by: [unit_tests, python], python: {function: nowhere:f}", "nowhere:f: cannot be imported"),
     ],
 )

@@ -28,16 +28,16 @@ SOLVED = {"start": 0, "checkpoint-10": 1, "checkpoint-20": 3, "checkpoint-100": 
 """Model's folder → how many of the problems its answers solve."""
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stage's folder with a start and checkpoints, each a tiny model."""
+    trained = tmp_path_factory.mktemp("stages") / "trained"
     tokenizer = train_tokenizer(["def f():\n    return 1\n"] * 20, 280)
     shape = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "max_position": 64}
     for seed, name in enumerate(SOLVED):
-        folder = tmp_path / "trained" / ("checkpoints" if "-" in name else "") / name
+        folder = trained / ("checkpoints" if "-" in name else "") / name
         save_tiny(random_model("gpt_bigcode", vocab_size=len(tokenizer), seed=seed, **shape), tokenizer, folder)
-    write(tmp_path / "problems.jsonl", PROBLEMS)
-    return tmp_path / "trained"
+    return trained
 
 
 @pytest.fixture
@@ -51,12 +51,14 @@ def scored(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
 
     monkeypatch.setattr(score, "sample", sample)
 
+    write(tmp_path / "problems.jsonl", PROBLEMS)
+
     def run(**keys: Any) -> Path:
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         values = {"problems": str(tmp_path / "problems.jsonl"), "isolation": "none", **keys}
         config = score.Config.model_validate(values)
-        paths = {name: value.replace("$", f"{tmp_path}/") for name, value in config.models.items()}
+        paths = {name: value.replace("$", f"{models.parent}/") for name, value in config.models.items()}
         counts = score.run(config.model_copy(update={"models": paths}), Context("s", out, 0))
         assert counts["problems"] == 3
         return out
@@ -276,11 +278,37 @@ def test_a_prefix_stands_before_the_prompts_of_its_model_alone(tmp_path: Path, m
         ({"temperature": [0.2, -1.0]}, "one or more numbers ≥ 0"),
         ({"prefix": {"mm": "<s>"}}, "no model 'mm': did you mean 'm'"),
         ({"min_new_tokens": 9, "max_new_tokens": 8}, "is over max_new_tokens 8"),
+        ({"k": [1, 0]}, "greater than 0"),
+        ({"stop": [""]}, "at least 1 character"),
     ],
 )
 def test_sampling_that_makes_no_sense_is_refused(keys: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         score.Config.model_validate({"models": {"m": "m"}, "problems": "p", **keys})
+
+
+def test_a_least_length_that_a_server_need_not_know_is_refused_by_check(tmp_path: Path) -> None:
+    write(tmp_path / "problems.jsonl", PROBLEMS)
+    model = {"base_url": "http://localhost:1", "model": "m"}
+    for body in ({}, {"extra_body": {"min_tokens": 9}}):
+        stage = {"models": {"m": "m"}, "problems": "problems.jsonl", "min_new_tokens": 9}
+        path = tmp_path / "recipe.yaml"
+        path.write_text(json.dumps({"models": {"m": model | body}, "stages": {"score": stage}}))
+        if body:
+            assert Recipe.load(path)
+        else:
+            with pytest.raises(ConfigError, match=r"score\.min_new_tokens: models\.m: min_new_tokens 9: a server need"):
+                Recipe.load(path)
+
+
+def test_problems_without_tests_are_refused_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "problems.jsonl", [PROBLEMS[0], Problem(prompt="Do.", meta={"task_id": "T/7"})])
+    monkeypatch.setattr(score, "sample", lambda *_: pytest.fail("it was asked"))
+    config = score.Config.model_validate({"problems": str(tmp_path / "problems.jsonl"), "models": {"m": "m"}})
+    with pytest.raises(StageError, match=r"stages\.s\.problems: 1 of 2 problems have no tests \(T/7, …\)"):
+        score.run(config, Context("s", tmp_path, 0))
 
 
 def test_temperatures_multiply_what_is_asked_at_most() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from align.errors import StageError
 from align.generate import Reply
 from align.io import read, write
 from align.models.entry import AnyEntry, Endpoint, Offline
@@ -92,13 +93,13 @@ EVERY = ["extracted", "synthesised", "differential", "property"]
 def test_tiers_that_nobody_writes_are_made_where_they_are_asked_for(tmp_path: Path) -> None:
     config: dict[str, Any] = {
         "models": ["teacher", "noisy"],
-        "candidates": [{"model": "noisy", "n": 6, "temperature": 1.0}, {"model": "teacher", "n": 2}],
+        "candidates": [{"model": "noisy", "n": 4, "temperature": 1.0}, {"model": "teacher", "n": 1}],
         "isolation": "none",
         "workers": 1,
     }
-    run(tmp_path, SEEDS[:6], **config)
+    run(tmp_path, SEEDS[:3], **config)
     before = kept(tmp_path)
-    run(tmp_path, SEEDS[:6], tiers=EVERY, **config)
+    run(tmp_path, SEEDS[:3], tiers=EVERY, **config)
     after = kept(tmp_path)
     assert not any("further" in problem.meta["tests"] for problem in before)
     more = [problem for problem in after if "further" in problem.meta["tests"]]
@@ -126,7 +127,7 @@ def test_tiers_that_do_not_fit_are_one_clear_line(changed: dict[str, Any], messa
 class Server(Context):
     """A context whose models answer by a function of the purpose."""
 
-    replies_by: Callable[[str], str]
+    replies_by: Callable[[str], str | None]
 
     def generator(self, name: str, batch_size: int = 256) -> Any:
         answers = self.replies_by
@@ -135,7 +136,11 @@ class Server(Context):
             keeps = False
 
             def generate(self, requests: Any, done: Any = ()) -> Any:
-                yield {index: Reply(text=answers(request.purpose)) for index, request in enumerate(requests)}
+                texts = [answers(request.purpose) for request in requests]
+                yield {
+                    index: Reply(text=text or "", finish="error" if text is None else "stop")
+                    for index, text in enumerate(texts)
+                }
 
         return Answering()
 
@@ -170,6 +175,26 @@ def test_the_interface_is_asked_for_once_where_nothing_tells_it(tmp_path: Path) 
     # one model, and so one source
     assert counts["failed_gates"] == {"min_sources": 2}
     assert counts["verdicts"] == {"weak": 2}
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ({"interface": "", "write_tests": "", "solve": ""}, "few_tests"),
+        ({}, "no_answer"),
+        ({"write_tests": "".join(f"assert f({x}) == {x}\n" for x in range(6))}, "few_tests"),
+    ],
+    ids=["nothing is written", "nobody answers", "nobody solves"],
+)
+def test_a_problem_that_no_model_answers_is_told_from_one_with_few_tests(
+    answers: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    context = Server("tests", tmp_path / "out", 0, MODELS)
+    object.__setattr__(context, "replies_by", answers.get)
+    asked: dict[str, Any] = {"models": ["server"], "interface": "server", "candidates": [{"model": "server"}]}
+    problems = [Problem(prompt="def f(x):\n    >>> f(1)\n    1\n"), Problem(prompt="Double a number.")]
+    with pytest.raises(StageError, match=rf"no problem has tests \({reason} 2\)"):
+        run(tmp_path, problems, context, isolation="none", **asked)
 
 
 def test_what_it_asks_of_each_model_is_told_before(tmp_path: Path) -> None:

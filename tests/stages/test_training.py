@@ -93,6 +93,37 @@ def test_keys_that_do_not_go_together_are_refused(options: dict[str, Any], messa
         align.Config(**(DPO | options))
 
 
+EVALUATED = {"model": "m", "data": "d", "eval_data": "e"}
+BEST = {"eval_strategy": "steps", "load_best_model_at_end": True}
+CHRF = {"metrics": ["chrf", "script"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "metric", "fits"),
+    [
+        ({}, "eval_loss", True),
+        ({}, "xnli_loss", True),
+        ({}, "los", False),
+        ({}, "chrf", False),
+        ({"eval_generate": CHRF}, "chrf", True),
+        ({"eval_generate": CHRF}, "xnli_wrong_script", True),
+        ({"eval_generate": CHRF}, "eval_exact_match", False),
+        ({"loss": {"name": "dpo"}}, "rewards/accuracies", True),
+        ({"loss": {"name": "dpo"}}, "rank/accuracies", False),
+        ({"loss": {"name": "rrtf"}}, "eval_rank/accuracies", True),
+        ({"loss": {"name": "kto"}}, "rewards/margins", False),
+    ],
+)
+def test_a_metric_that_no_evaluation_can_have_is_refused(options, metric, fits):
+    kind = align if "loss" in options else sft
+    given = EVALUATED | options | {"args": BEST | {"metric_for_best_model": metric}}
+    if fits:
+        assert kind.Config(**given).args["metric_for_best_model"] == metric
+        return
+    with pytest.raises(ValidationError, match=f"no evaluation has '{metric.removeprefix('eval_')}'"):
+        kind.Config(**given)
+
+
 def packed_rows(tmp_path):
     rows = [MultitaskRow(inputs="add", targets=f"one {n}", pack=n // 3) for n in range(7)]
     (tmp_path / "mix").mkdir()

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align.testgen.agreement import Agreement, agreement, call_of, top
+from align.testgen.agreement import Agreement, agreement, call_of
+from align.testgen.consensus import top
 from align.testgen.matrix import OutcomeMatrix
 
 

@@ -115,7 +115,7 @@ def humaneval(shared: Path, step: int, texts: int, voters: int) -> dict[str, Any
 
 
 def test_on_humaneval_the_sieve_moves_the_figures_the_right_way(shared: Path) -> None:
-    told = humaneval(shared, step=20, texts=30, voters=12)
+    told = humaneval(shared, step=40, texts=15, voters=8)
     assert told["cases_by_tier"]["extracted"]["precision"] == 1.0
     assert told["sieved"]["precision"] > told["proposed"]["precision"] + 0.1
     assert told["sieved"]["false_fail"] < told["proposed"]["false_fail"]

@@ -41,6 +41,13 @@ def test_a_model_alone_decides_nothing_however_many_programs_it_has() -> None:
     assert len(votes(rows, [1] * 7, models(m=[0, 1], n=[2, 3], o=[4, 5, 6]))) == 1
 
 
+def test_two_thirds_are_enough_however_their_sum_is_rounded() -> None:
+    share = sum([1 / 24] * 16)
+    assert share < 2 / 3
+    (found,) = votes(matrix(*"a" * 16, *"b" * 8), [1] * 24, models(m=list(range(24))), least_models=1)
+    assert len(found.dissenting) == 8
+
+
 def test_programs_of_one_syntax_tree_count_once() -> None:
     rows = matrix("a", "a", "a", "b", "a")
     same = OutcomeMatrix(**{**vars(rows), "programs": ("x = 0", "x  =  0", "x = (0)", "x = 3", "x = 4")})

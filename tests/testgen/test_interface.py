@@ -82,6 +82,12 @@ def test_no_answer_breaks_the_parser(text: str) -> None:
     read_signature(text)
 
 
+@pytest.mark.parametrize("deep", [f"def f(a={'-' * 900}1): pass", f"def f() -> {'int | ' * 490}int: pass"])
+def test_a_function_nested_too_deep_to_be_written_gives_its_name_alone(deep: str) -> None:
+    found = pin(Problem(prompt=deep))
+    assert (found.entry_point, found.signature) == ("f", None)
+
+
 def test_cases_that_call_alike_tell_the_parameters() -> None:
     told = signature_of_tests(read_asserts("assert f(1, k=2) == 3\nassert f(2, k=3) == 5"))
     assert told is not None

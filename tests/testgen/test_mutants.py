@@ -44,6 +44,7 @@ def test_what_cannot_be_changed_has_none(source: str) -> None:
     assert mutants(source) == []
 
 
-def test_deep_nesting_breaks_nothing() -> None:
-    mutants("x = " + "-" * 3000 + "1")
-    mutants("def f(x):\n    return " + "(" * 150 + "x" + ")" * 150)
+@pytest.mark.parametrize("deep", ["-" * 900 + "x", "1 + " * 900 + "x", "-" * 3000 + "x"])
+def test_what_is_nested_too_deep_has_none(deep: str) -> None:
+    assert mutants(f"def f(x):\n    return {deep}\n") == []
+    assert mutants("def f(x):\n    return " + "(" * 150 + "x" + ")" * 150) == ["def f(x):\n    return None"]

@@ -21,6 +21,7 @@ from align.testgen.properties import checks, named_parameters, returned_types
         ("def f(x) -> Optional[Tree]:", []),
         ("def f(x):", []),
         ("not python", []),
+        (f"def f() -> {'int | ' * 490}int:", []),
         (None, []),
     ],
 )

@@ -23,11 +23,16 @@ def case(text: str, *authors: str) -> Case:
     return Case(test, tuple((author, 1) for author in authors or ("a", "b")))
 
 
+def proposal(cases: list[Case], *programs: tuple[str, str]) -> Proposal:
+    return Proposal(PROBLEM, cases, [Candidate(model, code, teacher=model != "student") for model, code in programs])
+
+
+def run_all(*proposals: Proposal, **options: object) -> list[Sieved]:
+    return sieve(proposals, Runner(workers=1, isolation="none"), **options)  # type: ignore[arg-type]
+
+
 def run(cases: list[Case], *programs: tuple[str, str], **options: object) -> Sieved:
-    candidates = [Candidate(model, code, teacher=model != "student") for model, code in programs]
-    runner = Runner(workers=1, isolation="none")
-    (found,) = sieve([Proposal(PROBLEM, cases, candidates)], runner, **options)  # type: ignore[arg-type]
-    return found
+    return run_all(proposal(cases, *programs), **options)[0]
 
 
 def reasons(found: Sieved) -> dict[str, str]:
@@ -46,10 +51,11 @@ def test_what_the_agreed_programs_pass_is_kept_and_the_rest_has_a_reason() -> No
 
 
 def test_a_mutant_that_no_case_notices_lowers_the_kill_rate() -> None:
-    one = run([case("total([], 0) == 0")], ("a", COMPACT), ("b", LOOP))
-    all_of_them = run([case(text) for text in TRUE], ("a", COMPACT), ("b", LOOP))
+    right = ("a", COMPACT), ("b", LOOP)
+    every = proposal([case(text) for text in TRUE], *right)
+    one, all_of_them = run_all(proposal([case("total([], 0) == 0")], *right), every)
     assert (one.kill_rate or 0) < 0.6 < (all_of_them.kill_rate or 0)
-    assert run([case(text) for text in TRUE], ("a", COMPACT), ("b", LOOP), most_mutants=0).kill_rate is None
+    assert run_all(every, most_mutants=0)[0].kill_rate is None
 
 
 def test_a_case_that_holds_once_and_not_again_is_flaky(tmp_path: Path) -> None:
@@ -84,13 +90,19 @@ def test_an_example_that_nobody_passes_is_counted() -> None:
 
 def test_a_model_s_cases_do_not_vote_for_its_own_programs() -> None:
     own = [case(text, "a") for text in TRUE]
-    assert run(own, ("a", COMPACT), ("a", LOOP)).kept == ()
-    assert len(run(own, ("a", COMPACT), ("a", LOOP), own_votes=True).kept) == 3
-    assert len(run(own, ("a", COMPACT), ("b", LOOP)).kept) == 3
+    alone = proposal(own, ("a", COMPACT), ("a", LOOP))
+    assert len(run_all(alone, own_votes=True)[0].kept) == 3
     # two wrong programs and the cases that fit them come from one model; another one's cases decide
     wrong = [case(OUTVOTED, "a"), case("total([1, 2], 1) == 3", "a")]
     other = OFF_BY_ONE.replace("x >= k", "not x < k")
-    found = run([*wrong, *(case(text, "b") for text in TRUE)], ("a", OFF_BY_ONE), ("a", other), ("c", COMPACT))
+    both = [*wrong, *(case(text, "b") for text in TRUE)]
+    by_itself, with_another, found = run_all(
+        alone,
+        proposal(own, ("a", COMPACT), ("b", LOOP)),
+        proposal(both, ("a", OFF_BY_ONE), ("a", other), ("c", COMPACT)),
+    )
+    assert by_itself.kept == ()
+    assert len(with_another.kept) == 3
     assert reasons(found) == {OUTVOTED: "outvoted", "total([1, 2], 1) == 3": "outvoted"}
 
 
@@ -103,11 +115,14 @@ def test_only_teachers_count_for_the_teachers_share() -> None:
 
 def test_a_teacher_that_fails_an_example_of_the_text_is_none() -> None:
     cases = [case("total([4, 4], 4) == 9", PROMPT), *(case(text) for text in TRUE)]
-    # both err alike, and so they agree on everything but the example, which nobody passes
-    assert run(cases, ("a", COMPACT), ("b", LOOP)).teacher_share == 0
     right = [case(TRUE[0], PROMPT), *(case(text) for text in TRUE[1:])]
-    assert run(right, ("a", COMPACT), ("b", OFF_BY_ONE)).teacher_share == 1
-    assert run(right, ("student", COMPACT), ("b", OFF_BY_ONE)).teacher_share == 0
+    found = run_all(
+        # both err alike, and so they agree on everything but the example, which nobody passes
+        proposal(cases, ("a", COMPACT), ("b", LOOP)),
+        proposal(right, ("a", COMPACT), ("b", OFF_BY_ONE)),
+        proposal(right, ("student", COMPACT), ("b", OFF_BY_ONE)),
+    )
+    assert [one.teacher_share for one in found] == [0, 1, 0]
 
 
 def test_without_programs_nothing_is_kept() -> None:

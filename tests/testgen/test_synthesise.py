@@ -36,6 +36,15 @@ def test_too_few_tests_are_rejected() -> None:
     assert reasons("assert f(1) == 2\nassert f(2) == 4", min_tests=2) == []
 
 
+def test_a_request_without_an_answer_is_told_apart_from_tests_that_are_too_few() -> None:
+    def rejected(*texts: str | None) -> list[str]:
+        return [entry.reason for entry in synthesise([BARE], [texts]).rejected]
+
+    assert rejected(None, None) == ["no_answer"]
+    assert rejected(None, "I cannot do that.") == ["few_tests"]
+    assert rejected(None, GOOD) == []
+
+
 def test_tests_that_one_constant_passes_are_rejected() -> None:
     assert reasons("\n".join(f"assert f({x}) == 0" for x in range(6))) == ["vacuous"]
     assert reasons("\n".join(f"assert f({x})" for x in range(6))) == ["vacuous"]

@@ -1,24 +1,22 @@
 import csv
 import gzip
 import json
-import os
+import multiprocessing
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from align.errors import DataError
-from align.io import write
+from align.io import sha256_file, write
 from align.models.tiny import train_tokenizer
 from align.schema import MultitaskRow
 from align.text import token_build
 from align.text.encode import Encoder
 from align.text.token_shards import ALONE
-from align.text.token_store import TokenStore, store_folder
+from align.text.token_store import TokenStore, prune, store_folder
 
 ROWS = [
     MultitaskRow(inputs=f"translate {n}: déjà vu {'漢字 ' * (n % 5)}", targets=f"ans {n}" * (n % 3), pack=n // 4)
@@ -142,8 +140,8 @@ def test_other_data_or_another_tokenizer_is_another_store(data, encoder, folder)
     TokenStore.of(data, encoder, folder)
     other = Encoder(train_tokenizer(["other"], 300))
     check(TokenStore.of(data, other, folder), ROWS, other)
-    write(data, ROWS[:7])
-    check(TokenStore.of(data, encoder, folder), ROWS[:7], encoder)
+    write(data.with_name("others.jsonl"), ROWS[:7])
+    check(TokenStore.of(data.with_name("others.jsonl"), encoder, folder), ROWS[:7], encoder)
     assert len(list(folder.glob("[0-9a-f]*/store.json"))) == 3
 
 
@@ -216,6 +214,51 @@ def test_a_damaged_store_is_found_and_built_again(data, encoder, folder, name, d
     assert files(folder) == before
 
 
+def test_a_large_file_is_hashed_again_only_where_its_size_or_time_is_another(data, encoder, folder, monkeypatch):
+    monkeypatch.setattr("align.io.LARGE_BYTES", 0)
+    TokenStore.of(data, encoder, folder)
+    read = []
+    monkeypatch.setattr("align.io.sha256_file", lambda path: read.append(path.name) or sha256_file(path))
+    check(TokenStore.of(data, encoder, folder), ROWS, encoder)
+    assert read == []
+    (folder / ".hashes.json").write_text("{}")
+    (path,) = folder.glob("*/packs.npy")
+    content = path.read_bytes()
+    path.write_bytes(content[:-5] + b"x" + content[-4:])
+    check(TokenStore.of(data, encoder, folder), ROWS, encoder)
+    assert {"rows.jsonl", "packs.npy"} <= set(read)
+    assert path.read_bytes() == content
+
+
+def stores(folder):
+    return {path.name for path in folder.iterdir() if path.is_dir()}
+
+
+def test_a_store_goes_when_its_data_are_gone_or_changed_and_another_is_built(data, encoder, folder, tmp_path):
+    paths = [tmp_path / name / "rows.jsonl" for name in ("kept", "gone", "changed", "moved")]
+    for number, path in enumerate(paths):
+        write(path, ROWS[number + 1 :])
+        TokenStore.of(path, encoder, folder)
+    _, gone, changed, moved = paths
+    assert len(stores(folder)) == 4
+    assert prune(folder) == []
+    held = TokenStore.of(gone, encoder, folder)
+    gone.unlink()
+    write(changed, ROWS[:9])
+    # the same rows in the folder of another stage
+    moved.rename(tmp_path / "rows.jsonl")
+    TokenStore.of(tmp_path / "rows.jsonl", encoder, folder)
+    # a removal that was killed
+    (folder / "0123456789abcdef").mkdir()
+    (folder / "0123456789abcdef" / "tokens.npy").touch()
+    assert len(prune(folder, dry_run=True)) == 3
+    assert len(stores(folder)) == 5
+    TokenStore.of(data, encoder, folder)
+    check(held, ROWS[2:], encoder)
+    assert prune(folder) == []
+    assert len(stores(folder)) == 3
+
+
 def test_a_build_that_stopped_goes_on_from_its_shards(data, encoder, folder, small_shards, monkeypatch):
     made, kept = [], token_build.write_shard
 
@@ -238,48 +281,24 @@ def test_a_build_that_stopped_goes_on_from_its_shards(data, encoder, folder, sma
     assert not list(folder.glob(".*.shards")) + list(folder.glob(".*.tmp"))
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from transformers import AutoTokenizer
-from align.text import token_build
-from align.text.encode import Encoder
-from align.text.token_store import TokenStore
-token_build.SHARD_BYTES = int(sys.argv[4])
-encoder = Encoder(AutoTokenizer.from_pretrained(sys.argv[2]))
-print("ready", flush=True)
-sys.stdin.readline()
-print(TokenStore.of(Path(sys.argv[1]), encoder, Path(sys.argv[3]), workers=2).rows)
-"""
-
-
-def builder(data, encoder, folder, shard_bytes):
-    tokenizer = data.parent / "tokenizer"
-    encoder.tokenizer.save_pretrained(tokenizer)
-    command = [sys.executable, "-c", SCRIPT, str(data), str(tokenizer), str(folder), str(shard_bytes)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, start_new_session=True, **pipes)
-
-
-def test_two_builders_at_once_and_one_that_is_killed_leave_one_whole_store(data, encoder, folder, tmp_path):
-    write(data, ROWS * 10)
-    calm = TokenStore.of(data, encoder, tmp_path / "calm")
-    builders = [builder(data, encoder, folder, 3000) for _ in range(2)]
+def test_two_builders_at_once_and_one_that_is_killed_leave_one_whole_store(
+    data, encoder, folder, tmp_path, small_shards, monkeypatch
+):
+    TokenStore.of(data, encoder, tmp_path / "calm", workers=1)
+    kept = token_build.write_shard
+    monkeypatch.setattr(token_build, "write_shard", lambda *given: time.sleep(0.05) or kept(*given))
+    fork = multiprocessing.get_context("fork")
+    builders = [fork.Process(target=TokenStore.of, args=(data, encoder, folder), kwargs={"workers": 1}) for _ in "ab"]
     for one in builders:
-        assert one.stdout.readline() == "ready\n"
-    for one in builders:
-        one.stdin.write("go\n")
-        one.stdin.flush()
+        one.start()
     while not list(folder.glob(".*.shards/*.npz")):
         time.sleep(0.01)
-    os.kill(builders[0].pid, signal.SIGKILL)
-    assert builders[1].communicate(timeout=120)[0] == "3000\n"
-    builders[0].communicate()
+    builders[0].kill()
+    for one in builders:
+        one.join(120)
+    assert [one.exitcode for one in builders] == [-signal.SIGKILL, 0]
     (home,) = folder.glob("[0-9a-f]*")
-    assert {name: (home / name).read_bytes() for name in ("tokens.npy", "offsets.npy")} == {
-        name: (tmp_path / "calm" / home.name / name).read_bytes() for name in ("tokens.npy", "offsets.npy")
-    }
-    assert calm.rows == 3000
+    assert files(home) == files(tmp_path / "calm" / home.name)
     assert not list(folder.glob(".*.shards")) + list(folder.glob(".*.tmp"))
 
 
@@ -294,11 +313,8 @@ def test_rows_of_a_store_in_another_order_are_copied(data, encoder, folder, tmp_
     # whoever opens the file finds it
     monkeypatch.setattr("align.text.token_store.build", None)
     check(TokenStore.of(path, encoder, folder), rows, encoder)
-    assert (
-        store.take([], path.with_name("none"), folder, packs=None).rows == 0
-        if write(path.with_name("none"), [])
-        else True
-    )
+    write(path.with_name("none"), [])
+    assert store.take([], path.with_name("none"), folder, packs=None).rows == 0
 
 
 def test_text_of_many_languages_has_the_ids_of_the_encoder(shared, tmp_path):
@@ -317,7 +333,8 @@ def test_text_of_many_languages_has_the_ids_of_the_encoder(shared, tmp_path):
                 for question, answer in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             ]
     assert len({row.language for row in rows}) >= 16
-    encoder = Encoder(train_tokenizer([row.inputs for row in rows[::7]], 2000))
+    rows = rows[::4]
+    encoder = Encoder(train_tokenizer([row.inputs for row in rows[::3]], 800))
     write(tmp_path / "rows.jsonl", rows)
     check(TokenStore.of(tmp_path / "rows.jsonl", encoder, tmp_path / "s", workers=2), rows, encoder)
 

@@ -1,9 +1,14 @@
-"""Tiny models, ragged rows of each training form, and one call that trains."""
+"""Tiny models, ragged rows of each training form, one call that trains, and processes that train."""
 
+import itertools
+import multiprocessing
 import os
+import socket
+import time
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 
 from align.models.entry import Weights
 from align.models.tiny import random_model, save_tiny, train_tokenizer
@@ -79,23 +84,71 @@ def tiny(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def train_in(tiny):
+    """Folder → train in a new folder below it (or in `out`), by default one step whose update is the gradient."""
+
+    def made(folder):
+        count = itertools.count(1)
+
+        def trained(rows, loss=None, *, model=None, out=None, args=None, eval_rows=(), measure=None, **options):
+            out = out or folder / f"run{next(count)}"
+            out.mkdir(exist_ok=True)
+            given = {"global_batch_size": 24, "max_tokens_per_batch": 10**6} | options
+            entry = Weights(model_name_or_path=str(model or tiny()))
+            asked = Options(loss=loss, args=GRADIENT if args is None else args, **given)
+            counts = train(rows, entry, asked, out=out, eval_rows=eval_rows, measure=measure)
+            return out, counts
+
+        return trained
+
+    return made
+
+
 @pytest.fixture
-def run(tiny, tmp_path):
-    """Train in a fresh folder (or `out`), by default one step whose update is the gradient."""
-    count = 0
+def run(train_in, tmp_path):
+    """`train_in` a test's own folder."""
+    return train_in(tmp_path)
 
-    def start(rows, loss=None, *, model=None, out=None, args=None, eval_rows=(), measure=None, **options):
-        nonlocal count
-        count += 1
-        out = out or tmp_path / f"run{count}"
-        out.mkdir(exist_ok=True)
-        given = {"global_batch_size": 24, "max_tokens_per_batch": 10**6} | options
-        entry = Weights(model_name_or_path=str(model or tiny()))
-        asked = Options(loss=loss, args=GRADIENT if args is None else args, **given)
-        counts = train(rows, entry, asked, out=out, eval_rows=eval_rows, measure=measure)
-        return out, counts
 
-    return start
+def start(work, *, rank=0, ranks=1, port=0):
+    """A process that does some work, forked: what it needs is imported already."""
+
+    def forked():
+        # what the tests before have trained with is not this process's
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        if ranks > 1:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+            os.environ |= {"LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        work()
+
+    process = multiprocessing.get_context("fork").Process(target=forked)
+    process.start()
+    return process
+
+
+def two_processes(work):
+    """Do the same work on two ranks, over gloo."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [start(work, rank=rank, ranks=2, port=port) for rank in range(2)]
+    # one that fails would have the other wait for it
+    while any(process.is_alive() for process in both) and not any(process.exitcode for process in both):
+        time.sleep(0.01)
+    for process in both:
+        process.kill()
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+
+
+def kill_at(process, folder, pattern):
+    """Kill a process with SIGKILL as soon as there is such a file in the folder."""
+    while not list(folder.glob(pattern)) and process.is_alive():
+        time.sleep(0.002)
+    process.kill()
+    process.join()
 
 
 @pytest.fixture(params=["sft", "rrtf", "rrhf", "dpo"])

@@ -1,3 +1,4 @@
+import importlib.util
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ from pydantic import ValidationError
 
 from align.stages import align as align_stage
 from align.stages import sft
-from align.train import arguments
+from align.train import arguments, refused
 from align.train.arguments import check_arguments
 
 GOOD = {
@@ -41,6 +42,12 @@ def test_real_arguments_pass():
         ({"learning_rate": "1e-4x"}, "expected float, found '1e-4x'"),
         ({"bf16": 1}, "expected bool, found 1"),
         ({"max_steps": 3, "num_train_epochs": 1}, "not both"),
+        ({"report_to": "wandbb"}, "no tracker 'wandbb': did you mean 'wandb'?"),
+        ({"report_to": ["tensorboard", "none"]}, "no tracker 'none'"),
+        ({"lr_scheduler_type": "cosin"}, "no 'cosin' in transformers: did you mean 'cosine'?"),
+        ({"optim": "adamw_troch"}, "no 'adamw_troch' in transformers: did you mean 'adamw_torch'?"),
+        ({"save_strategy": "never"}, "no 'never' in transformers: expected one of: best, epoch, no, steps"),
+        ({"lr_scheduler_type": "greedy"}, "follows a metric of the evaluations: write eval_strategy: steps"),
     ],
 )
 def test_a_wrong_argument_says_what_to_write(args, message):
@@ -49,11 +56,32 @@ def test_a_wrong_argument_says_what_to_write(args, message):
     assert message in fault.message
 
 
+def test_the_trackers_are_transformers_own_and_those_not_here_are_told(monkeypatch):
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    assert arguments.TRACKERS.keys() == INTEGRATION_TO_CALLBACK.keys()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "tensorboardX" else None)
+    asked = {"report_to": ["tensorboard", "wandb", "kubeflow"]}
+    assert check_arguments(asked) == []
+    assert arguments.missing_trackers(asked) == ["wandb"]
+    assert [arguments.missing_trackers({"report_to": name}) for name in (None, "none", "all")] == [[], [], []]
+
+
 def test_everything_we_rename_or_own_is_known_under_some_release():
     known = arguments.training_arguments()
     assert known
     assert set(arguments.DEFAULTS) <= set(known)
-    assert set(arguments.OWNED) - set(known) == set()
+    assert set(refused.OWNED) - set(known) == set()
+
+
+@pytest.mark.parametrize("key", arguments.CHOICES)
+def test_the_values_of_an_argument_are_those_that_transformers_takes(key):
+    import transformers.trainer_utils
+    import transformers.training_args
+
+    file, name = arguments.CHOICES[key]
+    kind = getattr(getattr(transformers, file.removesuffix(".py")), name)
+    assert arguments.choices(key) == {member.value for member in kind}
 
 
 def test_without_transformers_our_own_rules_still_hold(monkeypatch):

@@ -2,42 +2,24 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
 from align.errors import ConfigError, StageError
-from align.io import write
 from align.models.lora import Lora
 from align.train import checkpoints
 from align.train.arguments import check_arguments
 from align.train.best import Best, Selection
 from align.train.settings import Dpo
 
-from .conftest import PAIRS, SFT
+from .conftest import PAIRS, SFT, kill_at, start
+from .test_resume import Interrupted, left
 
 # a large rate overfits: the held-out loss falls, then rises
 ARGS = {"max_steps": 12, "learning_rate": 0.03, "lr_scheduler_type": "constant", "warmup_steps": 0, "save_steps": 2,
         "eval_strategy": "steps", "load_best_model_at_end": True, "use_cpu": True}  # fmt: skip
 OPTIONS = {"global_batch_size": 4, "args": ARGS}
 TRAINED, HELD_OUT = SFT[:4], SFT[12:]
-
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from align.io import read
-from align.models.entry import Weights
-from align.schema import SftRow
-from align.train.options import Options
-from align.train.run import train
-model, folder, options = sys.argv[1:]
-rows, held_out = (read(Path(folder) / f"{name}.jsonl", SftRow) for name in ("rows", "held_out"))
-train(rows, Weights(model_name_or_path=model), Options(**json.loads(options)), out=Path(folder) / "out",
-      eval_rows=held_out)
-"""
 
 
 def values(out, metric="eval_loss"):
@@ -48,14 +30,6 @@ def values(out, metric="eval_loss"):
 
 def weights(folder):
     return next(folder.glob("*model.safetensors")).read_bytes()
-
-
-def left(out):
-    return {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in out.rglob("*")
-        if path.is_file() and not path.relative_to(out).as_posix().startswith((".resume", "timings"))
-    }
 
 
 @pytest.mark.parametrize(("lora", "greater"), [(None, False), (Lora(r=4), True)])
@@ -71,52 +45,27 @@ def test_the_model_is_the_checkpoint_with_the_best_value(run, lora, greater):
     assert weights(out / "model") != weights(out / "checkpoints" / "checkpoint-12")
 
 
-class Interrupted:
-    """Ends a run at its nth evaluation, as a signal would."""
-
-    def __init__(self, at):
-        self.left = at
-
-    def prepare(self, tokenizer, positions):
-        return []
-
-    def __call__(self, model, tokenizer):
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
-        return {}
-
-
-@pytest.mark.parametrize(("at", "greater"), [(4, True), (6, False)])
-def test_an_interrupted_run_ends_with_the_best_step_of_an_undisturbed_one(run, tmp_path, at, greater):
-    options = {"eval_rows": HELD_OUT, "global_batch_size": 4, "args": ARGS | {"greater_is_better": greater}}
+def test_an_interrupted_run_ends_with_the_best_step_of_an_undisturbed_one(run, tmp_path):
+    options = {"eval_rows": HELD_OUT, "global_batch_size": 4, "args": ARGS | {"greater_is_better": True}}
     calm, counts = run(TRAINED, **options)
-    assert counts["best_step"] == (2 if greater else 10)
+    assert counts["best_step"] == 2
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        run(TRAINED, out=out, measure=Interrupted(at), **options)
+        run(TRAINED, out=out, measure=Interrupted(4), **options)
     assert list(out.glob(".resume/*/best.safetensors"))
     _, again = run(TRAINED, out=out, **options)
     assert left(out) == left(calm)
     assert again == counts
 
 
-@pytest.mark.slow
-def test_a_killed_run_ends_with_the_best_step_of_an_undisturbed_one(run, tiny, tmp_path):
-    calm, _ = run(TRAINED, eval_rows=HELD_OUT, **OPTIONS)
-    best = min(values(calm), key=values(calm).get)
-    write(tmp_path / "rows.jsonl", TRAINED)
-    write(tmp_path / "held_out.jsonl", HELD_OUT)
+def test_a_killed_run_ends_with_the_best_step_of_an_undisturbed_one(run, tmp_path):
+    calm, counts = run(TRAINED, eval_rows=HELD_OUT, **OPTIONS)
     out = tmp_path / "out"
-    out.mkdir()
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tiny()), str(tmp_path), json.dumps(OPTIONS)])
+    training = start(lambda: run(TRAINED, eval_rows=HELD_OUT, out=out, **OPTIONS))
     # after the best step was saved, while the next one is
-    while not list(out.glob(f".resume/checkpoint-{best + 2}/*")) and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_at(training, out, f".resume/checkpoint-{counts['best_step'] + 2}/*")
     assert not (out / "model").exists()
-    assert len(list(out.glob(".resume/*/best.safetensors"))) >= 1
+    assert list(out.glob(".resume/*/best.safetensors"))
     run(TRAINED, eval_rows=HELD_OUT, out=out, **OPTIONS)
     assert left(out) == left(calm)
 
@@ -162,6 +111,15 @@ def test_a_metric_that_no_evaluation_has_is_told_before_training(run, tmp_path):
     with pytest.raises(ConfigError, match="no evaluation has 'eval_lost': did you mean 'eval_loss'"):
         run(TRAINED, eval_rows=HELD_OUT, out=tmp_path / "out", global_batch_size=4, args=args)
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "args", [{"load_best_model_at_end": True, "save_steps": 1}, {"lr_scheduler_type": "reduce_lr_on_plateau"}]
+)
+def test_a_preference_loss_has_its_metrics_checked_too(run, args):
+    given = ARGS | {"load_best_model_at_end": False, "metric_for_best_model": "rewards/acuracies", "max_steps": 1}
+    with pytest.raises(ConfigError, match=r"no evaluation has .*: did you mean 'eval_rewards/accuracies'"):
+        run(PAIRS[:2], Dpo(name="dpo"), eval_rows=PAIRS[2:4], args=given | args)
 
 
 def test_of_equal_values_the_first_counts_and_none_is_no_value(tmp_path):

@@ -12,7 +12,7 @@ from align.loss import ResponseLogprobs
 from align.text.collate import Group, Totals, collate
 from align.train.objective import check_start, objective
 from align.train.policy import Output
-from align.train.settings import LOSSES, Dpo, ListMle, Rrtf
+from align.train.settings import LOSSES, Dpo, ListMle, Rrtf, figure_names
 
 SECTIONS = [section(name=name) for name, section in LOSSES.items()]
 SECTIONS += [Rrtf(name="rrtf", mode="paper"), ListMle(name="listmle", reference_free=True), None]
@@ -65,6 +65,13 @@ def test_a_step_may_be_cut_anywhere(section):
         if name != "kl":
             assert sum(float(p.figures[name].total) for p in parts) == pytest.approx(float(total), rel=1e-4, abs=1e-5)
             assert sum(float(p.figures[name].weight) for p in parts) == pytest.approx(float(weight)), name
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=IDS)
+def test_the_names_of_what_is_measured_are_known_beforehand(section):
+    rows = groups(section.reads if section else "groups")
+    found, _ = step(section, rows, Totals.of(rows))
+    assert {"loss", *found.figures, *(f"loss/{name}" for name in found.parts)} == set(figure_names(section))
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=IDS)

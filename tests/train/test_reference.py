@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import pytest
@@ -5,7 +6,15 @@ import torch
 from safetensors.torch import load_file
 
 from align.errors import ConfigError, StageError
+from align.models.entry import Weights
+from align.models.load import load_policy
 from align.models.lora import Lora
+from align.text.encode import Encoder
+from align.train import reference
+from align.train.config import AlignConfig
+from align.train.planner import Planner
+from align.train.policy import Policy
+from align.train.reference import Run, reference_logprobs
 from align.train.settings import Dpo
 
 from .conftest import GRADIENT, PAIRS
@@ -72,6 +81,32 @@ def test_a_file_that_is_there_is_read_and_not_computed_again(run, monkeypatch):
     out, _ = run(PAIRS, DPO)
     monkeypatch.setattr("align.train.reference._compute", lambda *_: pytest.fail("computed again"))
     run(PAIRS, DPO, out=out)
+
+
+def test_a_share_left_by_a_killed_run_serves_no_other_cut(tiny, tmp_path, monkeypatch):
+    """Of two ranks the second alone had written its share; the next start has smaller micro-batches."""
+    model, tokenizer = load_policy(Weights(model_name_or_path=str(tiny())), None)
+    policy = Policy(model)
+
+    def found(rank, budget, world_size=2):
+        planner = Planner(AlignConfig(str(tmp_path), loss=DPO, max_tokens_per_batch=budget), Encoder(tokenizer), None,
+                          policy.layout)  # fmt: skip
+        where = Run(torch.device("cpu"), contextlib.nullcontext(), "float32", rank, world_size)
+        data = planner.training(planner.encode(PAIRS).groups)
+        (known,) = reference_logprobs(policy, [data], tmp_path / f"{world_size}.jsonl", where)
+        return known
+
+    def kill(path):
+        raise KeyboardInterrupt
+
+    for budget in (400, 150):
+        monkeypatch.setattr(reference, "_wait", kill)
+        with pytest.raises(KeyboardInterrupt):
+            found(1, budget)
+    monkeypatch.undo()
+    together, alone = found(0, 150), found(0, 150, world_size=1)
+    assert together.keys() == alone.keys()
+    assert all(torch.equal(together[place], alone[place]) for place in alone)
 
 
 def test_training_goes_as_trls_own_dpo_trainer_does(run, tiny, tmp_path, monkeypatch):

@@ -1,52 +1,28 @@
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 
 from align.errors import StageError
-from align.io import write
 from align.models.entry import Weights
 from align.models.load import load_model
 from align.models.lora import Lora
 from align.train import checkpoints
 from align.train.settings import Dpo
 
-from .conftest import PAIRS, SFT
+from .conftest import PAIRS, SFT, kill_at, start
 
 ARGS = {"max_steps": 12, "learning_rate": 3e-3, "logging_steps": 4, "save_steps": 3, "use_cpu": True}
 OPTIONS = {"global_batch_size": 8, "max_tokens_per_batch": 500, "args": ARGS}
 
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from align.io import read
-from align.models.entry import Weights
-from align.schema import PreferencePair
-from align.train.options import Options
-from align.train.run import train
-from align.train.settings import Dpo
-model, data, out, options = sys.argv[1:]
-train(read(data, PreferencePair), Weights(model_name_or_path=model),
-      Options(loss=Dpo(name="dpo"), **json.loads(options)), out=Path(out))
-"""
-
 
 @pytest.fixture
-def killed(tiny, tmp_path):
+def killed(run, tmp_path):
     """The folder of a training that was killed while it wrote its second checkpoint, or just after."""
-    data, out = tmp_path / "pairs.jsonl", tmp_path / "killed"
-    write(data, PAIRS)
-    out.mkdir()
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tiny()), str(data), str(out), json.dumps(OPTIONS)])
-    while not list(out.glob(".resume/checkpoint-6/*")) and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    out = tmp_path / "killed"
+    kill_at(start(lambda: run(PAIRS, Dpo(name="dpo"), out=out, **OPTIONS)), out, ".resume/checkpoint-6/*")
     return out
 
 
@@ -65,6 +41,43 @@ def test_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(killed, run):
     calm, _ = run(PAIRS, Dpo(name="dpo"), **OPTIONS)
     run(PAIRS, Dpo(name="dpo"), out=killed, **OPTIONS)
     assert left(killed) == left(calm)
+
+
+class Interrupted:
+    """Ends a run at its nth evaluation, as a signal would."""
+
+    def __init__(self, at):
+        self.left = at
+
+    def prepare(self, tokenizer, positions):
+        return []
+
+    def __call__(self, model, tokenizer):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return {}
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_what_is_evaluated_before_the_first_step_is_logged_once(run, tmp_path, at):
+    """Killed after it, before any state and after one."""
+    args = ARGS | {"max_steps": 4, "save_steps": 2, "eval_strategy": "steps", "eval_steps": 1, "eval_on_start": True}
+    options = {"eval_rows": SFT[:2], "args": args, "global_batch_size": 2}
+    calm, _ = run(SFT[:4], **options)
+    assert [json.loads(line)["step"] for line in (calm / "metrics.jsonl").read_text().splitlines()] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        4,
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        run(SFT[:4], out=tmp_path / "out", measure=Interrupted(at + 1), **options)
+    assert bool(list((tmp_path / "out").glob(".resume/*/complete"))) is (at == 3)
+    run(SFT[:4], out=tmp_path / "out", **options)
+    assert left(tmp_path / "out") == left(calm)
 
 
 def test_a_run_killed_after_its_last_step_only_saves(run):
@@ -135,24 +148,19 @@ def test_a_training_with_a_damaged_state_ends_with_the_bytes_of_an_undisturbed_o
     assert left(out) == left(calm)
 
 
-def test_sigterm_saves_the_step_and_the_next_start_ends_with_the_bytes_of_an_undisturbed_one(tiny, tmp_path, run):
-    data, out = tmp_path / "pairs.jsonl", tmp_path / "told"
-    write(data, PAIRS)
-    out.mkdir()
+def test_sigterm_saves_the_step_and_the_next_start_ends_with_the_bytes_of_an_undisturbed_one(tmp_path, run, capfd):
+    out = tmp_path / "told"
     # a save would hide what a state between two saves has to hold; a line of metrics spans steps before and after it
-    options = OPTIONS | {"args": ARGS | {"max_steps": 60, "logging_steps": 4, "save_steps": 50}}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tiny()), str(data), str(out), json.dumps(options)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not ((out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size) and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 143, told
+    options = OPTIONS | {"args": ARGS | {"max_steps": 40, "logging_steps": 4, "save_steps": 50}}
+    process = start(lambda: run(PAIRS, Dpo(name="dpo"), out=out, **options))
+    while not ((out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size) and process.is_alive():
+        time.sleep(0.002)
+    process.terminate()
+    process.join()
+    told = capfd.readouterr().err
+    assert process.exitcode == 143, told
     (state,) = out.glob(".resume/checkpoint-*")
-    assert f"ended by SIGTERM after step {state.name.partition('-')[2]} of 60" in told
+    assert f"ended by SIGTERM after step {state.name.partition('-')[2]} of 40" in told
     assert not (out / "checkpoints").exists()
     calm, _ = run(PAIRS, Dpo(name="dpo"), **options)
     run(PAIRS, Dpo(name="dpo"), out=out, **options)
