@@ -5,6 +5,8 @@ Runs in the candidate. A program that undoes the limit gains nothing: it is ende
 
 # the module `signal` would cost every program its enumerations
 import _signal  # type: ignore[import-not-found]
+import binascii
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,6 +54,10 @@ def answer(
     """
     seconds, budget = map(float, lines[0].split()[1:])
     watch()
+    # chance is the same whenever the same is asked, and shows where cases ask twice, each time in a run of its own
+    for name in ("random", "numpy.random"):
+        if module := sys.modules.get(name):
+            module.seed(binascii.crc32(b"".join(lines)))
     told = False
     for number, call in enumerate(lines[1:]):
         if number and time.process_time() > budget:
