@@ -45,6 +45,11 @@ def prctl(what: str, option: int, *args: int) -> int:
     return checked(f"prctl {what}", _libc.prctl, ctypes.c_int(option), *wide)
 
 
+def current_core() -> int:
+    """Number of the core that this process runs on."""
+    return checked("sched_getcpu", _libc.sched_getcpu)
+
+
 def unshare(what: str, flags: int) -> None:
     """Leave the caller's namespaces of the given kinds for new ones."""
     checked(f"unshare {what}", _libc.unshare, ctypes.c_int(flags))

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from . import jail, tester
+from . import jail, libc, tester
 from .asserts import rehearse
 from .channel import pair, receive, send
 from .memory import content
@@ -27,10 +27,16 @@ _UNREAD_BYTES, _LATEST_SECONDS = 16 << 10, 0.05
 
 
 class Warden:
-    """Serves one supervisor."""
+    """Serves one supervisor.
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    Args:
+        place: of all turns.
+        zygote: its process id.
+    """
+
+    def __init__(self, place: Place, zygote: int) -> None:
+        self._place, self._zygote = place, zygote
+        self._cores = os.sched_getaffinity(0)
         self._tester: Process | None = None
         self._line: socket.socket | None = None
         self._calls: bytes | None = None
@@ -40,12 +46,22 @@ class Warden:
         """Until the supervisor goes."""
         while (got := receive(self._place.channel)) is not None:
             order, descriptors = got
+            self._stay()
             if order["tests"]:
                 self._start_tester(descriptors[0], descriptors[1], order["memory"])
                 descriptors = descriptors[2:]
             self._judge(order, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
+            if len(self._cores) > 1:
+                os.sched_setaffinity(0, self._cores)
+
+    def _stay(self) -> None:
+        """Keep a problem's processes on one core: the kernel would start each on an idle one, whose caches are cold."""
+        if len(self._cores) > 1:
+            core = {libc.current_core()}
+            os.sched_setaffinity(self._zygote, core)
+            os.sched_setaffinity(0, core)
 
     def _judge(self, order: dict[str, Any], sources: list[int]) -> None:
         """Give each candidate its turn, and report them a few at a time; the rest is left where the tester ends."""
@@ -126,7 +142,7 @@ def serve(channel: int, ends: Ends, folder: str | None) -> None:
         rehearse()
     gc.collect()
     gc.freeze()
-    warden = Warden(place)
+    warden = Warden(place, ends.pid)
     try:
         warden.serve()
     except (SupervisorGone, ConnectionError):

@@ -23,6 +23,8 @@ _SIGKILL = 9
 class Ends(NamedTuple):
     """What the warden holds of a zygote."""
 
+    pid: int
+    """Of the zygote."""
     files: dict[int, int]
     """Files in memory that every candidate is born with, by the descriptor it has there."""
     handoff: int
@@ -45,13 +47,14 @@ def start(level: str, close: int) -> Ends:
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     (command_out, command_in), (pid_out, pid_in), (result_out, result_in) = os.pipe(), os.pipe(), os.pipe()
     given = {**files, HANDOFF: theirs.fileno(), COMMANDS: command_out, PIDS: pid_in, RESULTS: result_in}
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         os.close(close)
         _run(level, given)
     for descriptor in (command_out, pid_in, result_in):
         os.close(descriptor)
     os.set_blocking(pid_out, False)
-    return Ends(files, ours.detach(), command_in, pid_out, result_out)
+    return Ends(pid, files, ours.detach(), command_in, pid_out, result_out)
 
 
 def _run(level: str, descriptors: dict[int, int]) -> NoReturn:
