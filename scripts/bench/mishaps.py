@@ -50,7 +50,7 @@ def mishaps(reference: Path, make: Callable[[str], Job], stage: Stage) -> Iterat
     for name, happen in (
         ("SIGTERM", lambda job: _signalled(job, stage, signal.SIGTERM)),
         ("Ctrl-C", lambda job: _signalled(job, stage, signal.SIGINT)),
-        ("full disk", lambda job: _full(job, largest)),
+        ("full disk", lambda job: _full(job, stage, largest)),
         ("damaged state", lambda job: _damaged(job, stage)),
         ("other settings", lambda job: _other(job, stage)),
     ):
@@ -81,8 +81,11 @@ def _signalled(job: Job, stage: Stage, sign: signal.Signals) -> tuple[int, list[
     return job.ended(), job.said()
 
 
-def _full(job: Job, largest: int) -> tuple[int, list[str]]:
-    # optimizer states take twice what is trained: no state of this stage can be written, and everything before it can
+def _full(job: Job, stage: Stage, largest: int) -> tuple[int, list[str]]:
+    _reach(job, stage)
+    job.send(signal.SIGKILL)
+    job.ended()
+    # optimizer states take twice what is trained: no further state can be written
     job.start(largest_file=int(1.5 * largest))
     return job.ended(), job.said()
 
