@@ -56,8 +56,8 @@ def mishaps(reference: Path, make: Callable[[str], Job], stage: Stage) -> Iterat
     ):
         say(f"{name} in {stage.name}")
         with make(name.replace(" ", "-").lower()) as job:
-            code, said = happen(job)
-            states = [step_of(path) for path in _states(job, stage)]
+            code, said, *spoilt = happen(job)
+            states = [step_of(path) for path in _states(job, stage) if path not in spoilt]
             job.start()
             ended = job.ended()
             said += job.said()
@@ -90,7 +90,7 @@ def _full(job: Job, stage: Stage, largest: int) -> tuple[int, list[str]]:
     return job.ended(), job.said()
 
 
-def _damaged(job: Job, stage: Stage) -> tuple[int, list[str]]:
+def _damaged(job: Job, stage: Stage) -> tuple[int, list[str], Path]:
     _reach(job, stage)
     job.send(signal.SIGKILL)
     code, said = job.ended(), job.said()
@@ -98,7 +98,7 @@ def _damaged(job: Job, stage: Stage) -> tuple[int, list[str]]:
     path = max((path for path in newest.iterdir() if path.is_file()), key=lambda path: path.stat().st_size)
     with open(path, "r+b") as file:
         file.truncate(path.stat().st_size // 2)
-    return code, said
+    return code, said, newest
 
 
 def _other(job: Job, stage: Stage) -> tuple[int, list[str]]:
