@@ -125,8 +125,7 @@ def synthesise(
             places.append(problem)
             continue
         texts = next(waiting) if answers is not None else ()
-        names = authors or [f"model {number}" for number in range(len(texts))]
-        written = [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
+        written = _written(texts, authors)
         made = draft(problem, written, per_problem=per_problem, extract=extract)
         places.append(replace(made, unanswered=bool(texts) and not written))
     drafts = [place for place in places if isinstance(place, Draft)]
@@ -145,6 +144,12 @@ def synthesise(
             left = list(found.kept) if found else []
             _settle(result, place, left, [*place.dropped, *(found.dropped if found else ())], min_tests, found, gate)
     return result
+
+
+def _written(texts: Sequence[str | None], authors: Sequence[str]) -> list[tuple[str, str]]:
+    """What was written, each with its author."""
+    names = authors or [f"model {number}" for number in range(len(texts))]
+    return [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
 
 
 def _can_run(place: Draft) -> bool:

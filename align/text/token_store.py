@@ -261,8 +261,7 @@ def prune(folder: Path, *, without: Collection[Path] = (), dry_run: bool = False
     gone = [home for home in sorted(folder.glob("[0-9a-f]*")) if home.is_dir() and not _is_of_use(home, without)]
     for home in () if dry_run else gone:
         # first what makes it a store: nobody opens half of one
-        with contextlib.suppress(OSError):
-            (home / INFO).unlink()
+        (home / INFO).unlink(missing_ok=True)
         shutil.rmtree(home, ignore_errors=True)
     return gone
 
