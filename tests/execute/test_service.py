@@ -51,10 +51,15 @@ def runtime():
     shutil.rmtree(folder)
 
 
+def dialled():
+    """A connection to the service on which nothing has been said; starts one where there is none."""
+    service.connect("none")[0].close()
+    return service._dial(wire.socket_path())
+
+
 def node():
     """Process id of the service."""
-    connection = service._dial(wire.socket_path())
-    with connection:
+    with dialled() as connection:
         return service._ask(connection, {"hello": wire.identity(), "isolation": "none"})["process"]
 
 
@@ -226,7 +231,7 @@ def test_a_caller_that_sends_without_ever_reading_is_not_read_from(tmp_path):
     ids=["text", "list", "unknown", "early", "deep", "bytes"],
 )
 def test_a_caller_that_breaks_the_rules_is_told_and_left(said):
-    with service._dial(wire.socket_path()) as connection:
+    with dialled() as connection:
         connection.sendall(said)
         answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
     assert "error" in json.loads(answer)
@@ -251,8 +256,7 @@ def test_a_message_without_an_end_is_cut_off(monkeypatch):
 
 
 def test_another_installation_is_refused():
-    judge(programs(1), isolation="none")
-    with service._dial(wire.socket_path()) as connection:
+    with dialled() as connection:
         hello = {"hello": {**wire.identity(), "python": ["/another/python", "3.9"]}, "isolation": "none"}
         assert "another installation" in service._ask(connection, hello)["refused"]
 

@@ -300,7 +300,7 @@ def encoded(name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> bytes
     Raises:
         CodecError: an argument is no plain data: a function, say, that only an interactive run can call back.
     """
-    return codec.dumps([name, args, keywords], _refer)
+    return codec.dumps([name, list(args), keywords], _refer)
 
 
 def _refer(value: object) -> Token:

@@ -4,6 +4,7 @@ Nothing here needs to be kept from the program: whatever it writes in our place 
 page of memory that is touched here is paid for by every program, so that little is done, with few modules.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -59,8 +60,8 @@ _me = 0
 
 
 def command(mode: str, memory_bytes: int, cpu_seconds: float) -> bytes:
-    """The order to run a program."""
-    return b"%s %d %f" % (mode.encode(), memory_bytes, cpu_seconds)
+    """The order to run a program, which the kernel ends a while after it used up its CPU time."""
+    return b"%s %d %d" % (mode.encode(), memory_bytes, math.ceil(cpu_seconds) + 1)
 
 
 def source_file(before: str, source: str, after: str = "") -> bytes:
@@ -81,7 +82,7 @@ def run(order: bytes) -> NoReturn:
         mode, memory_bytes, cpu_seconds = order.split()
         line = _handed() if mode == b"interactive" else None
         os.close(HANDOFF)
-        jail.lock("candidate", int(memory_bytes), float(cpu_seconds))
+        jail.lock("candidate", int(memory_bytes), int(cpu_seconds))
         if line is not None:
             _converse(line)
         elif mode == b"main":
@@ -102,7 +103,7 @@ def rehearse() -> None:
     global _me
     _me = os.getpid()
     fill(SOURCE, source_file("", _REHEARSED))
-    calls = [codec.dumps(["f", (value,), {}]) for value in ([1, 2.5], "text", {"key": [True, None]}, (1, 2), 3)]
+    calls = [codec.dumps(["f", [value], {}]) for value in ([1, 2.5], "text", {"key": [True, None]}, (1, 2), 3)]
     fill(GIVEN, b"\n".join(calls))
     for _ in range(_REHEARSALS):
         _batch()
@@ -124,9 +125,8 @@ def _converse(line: remote.Line) -> None:
 
 
 def _batch() -> None:
+    # its stdin is the same file, and has been read then
     calls = content(GIVEN)
-    # its stdin is the same file, and it has been read
-    os.lseek(GIVEN, 0, os.SEEK_END)
     space = _load(_write)
     if space is None:
         return

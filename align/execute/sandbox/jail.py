@@ -12,7 +12,6 @@ RLIMIT_NPROC does not bind the machine's uid 0 (level A or B inside another sand
 root): threads are bounded by memory there, and processes cannot be forked at levels A and B.
 """
 
-import math
 import os
 import resource
 from collections.abc import Callable
@@ -153,20 +152,19 @@ def limit(role: Role) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def lock(role: Role, memory_bytes: int, cpu_seconds: float) -> None:
+def lock(role: Role, memory_bytes: int, cpu_seconds: int) -> None:
     """Take everything from this forked process that its role does not need; after `limit`. Cannot be undone.
 
     Args:
         role: what the process is to do.
         memory_bytes: address space.
-        cpu_seconds: the next but one whole second sends SIGXCPU (which pid 1 ignores), the one after SIGKILL.
+        cpu_seconds: then the kernel sends SIGXCPU (which pid 1 ignores), and a second later SIGKILL.
     """
     state = _entered()
     if role == "candidate" and not _is_zygote:
         raise JailError("a candidate is forked by a zygote, of which it has most of its filter")
-    whole = math.ceil(cpu_seconds) + 1
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     if state.level == "none":
         return
     if state.powerless() == -1:

@@ -25,6 +25,6 @@ def empty(fd: int) -> None:
 
 
 def content(fd: int, limit: int | None = None) -> bytes:
-    """What a file holds, from its beginning, wherever its position stands."""
-    size = os.fstat(fd).st_size
+    """What a file holds, from its beginning; its position is at the end then."""
+    size = os.lseek(fd, 0, os.SEEK_END)
     return os.pread(fd, size if limit is None else min(size, limit), 0)

@@ -49,7 +49,7 @@ def _from_child(level: jail.Level) -> dict[str, object]:
 
 def _locked(level: jail.Level) -> dict[str, object]:
     try:
-        jail.lock("candidate", MEMORY_BYTES, 1.0)
+        jail.lock("candidate", MEMORY_BYTES, 2)
     except OSError as error:
         return {"failed": f"{error.filename or 'setrlimit'}: {error.strerror}", "errno": error.errno}
     for what, attempt in _FORBIDDEN.items() if level != "none" else ():

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from . import jail, libc, tester
+from . import holes, jail, libc, tester
 from .asserts import rehearse
 from .channel import pair, receive, send
 from .memory import content
@@ -20,7 +20,7 @@ from .turn import Limits, Place, SupervisorGone, TesterEnded, Turn
 from .zygote import Ends, end_with_parent
 
 _REHEARSALS = 10
-_FOREVER = 1e6
+_FOREVER = 1_000_000
 """CPU seconds of a tester's life; each of its turns is limited by itself."""
 _UNREAD_BYTES, _LATEST_SECONDS = 16 << 10, 0.05
 """Verdicts are reported when so many bytes wait for the supervisor, or after so long: it wakes up for each report."""
@@ -142,6 +142,7 @@ def serve(channel: int, ends: Ends, folder: str | None) -> None:
         rehearse()
     gc.collect()
     gc.freeze()
+    holes.fill()
     warden = Warden(place, ends.pid)
     try:
         warden.serve()

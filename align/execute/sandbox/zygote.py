@@ -10,7 +10,7 @@ import os
 import sys
 from typing import NamedTuple, NoReturn
 
-from . import candidate, jail, libc
+from . import candidate, holes, jail, libc
 from .candidate import ANSWERS, GIVEN, HANDOFF, SOURCE, STDERR, STDOUT
 
 COMMANDS, PIDS, RESULTS = 6, 7, 8
@@ -67,6 +67,7 @@ def _run(level: str, descriptors: dict[int, int]) -> NoReturn:
         _arrange(descriptors)
         gc.collect()
         gc.freeze()
+        holes.fill()
         jail.adopt()
         if level == "none":
             libc.prctl("subreaper", _SET_CHILD_SUBREAPER, 1)

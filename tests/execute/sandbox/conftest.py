@@ -33,7 +33,7 @@ for snippet in snippets:
         try:
             if role == "tester":
                 jail.limit(role)
-            jail.lock(role, 1 << 30, 1.0)
+            jail.lock(role, 1 << 30, 2)
             space = {"result": None}
             try:
                 exec(snippet, space)
