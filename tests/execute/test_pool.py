@@ -150,13 +150,19 @@ with Pool(2, isolation="none", timeout=60) as pool:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_stopping_leaves_no_process_behind(tmp_path, how):
-    stopped = python(STOPPED, tmp_path)
-    wait_for(lambda: len(list(tmp_path.iterdir())) >= 6)
+def test_stopping_leaves_no_process_and_no_file_behind(tmp_path, monkeypatch, how):
+    said, temporary = tmp_path / "said", tmp_path / "temporary"
+    said.mkdir()
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    stopped = python(STOPPED, said)
+    wait_for(lambda: len(list(said.iterdir())) >= 6)
+    assert list(temporary.iterdir())
     stopped.send_signal(how)
     stopped.communicate(timeout=20)
     assert stopped.returncode != 0
-    wait_for(lambda: not [path for path in tmp_path.iterdir() if Path(f"/proc/{path.name}").exists()])
+    wait_for(lambda: not [path for path in said.iterdir() if Path(f"/proc/{path.name}").exists()])
+    wait_for(lambda: not list(temporary.iterdir()))
 
 
 NOTING = """

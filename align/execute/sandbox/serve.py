@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from . import holes, jail, libc, tester
@@ -152,3 +153,6 @@ def serve(channel: int, ends: Ends, folder: str | None) -> None:
         sys.exit("the zygote is gone")
     finally:
         warden.end_tester()
+        # the supervisor does it too, where it has not been killed
+        with suppress(OSError):
+            place.leave()

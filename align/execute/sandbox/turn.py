@@ -47,6 +47,16 @@ class Place:
         if self._folder is not None and os.stat(self._folder).st_size != self._empty:
             _empty(self._folder)
 
+    def leave(self) -> None:
+        """Remove the folder; the box of level A goes with its namespace.
+
+        Raises:
+            OSError: what a program has left running, as it can at level none, still writes there.
+        """
+        if self._folder is not None and self._folder != root.BOX:
+            _empty(self._folder)
+            os.rmdir(self._folder)
+
 
 @dataclass(frozen=True)
 class Limits:
