@@ -8,6 +8,7 @@ Starts nothing itself; what the ranks do is in `run`.
 import importlib
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     ChildFailedError = importlib.import_module(f"{elastic.__name__}.errors").ChildFailedError
 
     report, *options = sys.argv[1:] if argv is None else argv
+    arguments = accelerate.launch_command_parser().parse_args(options)
     try:
-        accelerate.launch_command(accelerate.launch_command_parser().parse_args(options))
+        # torch would leave a folder of its own behind
+        with tempfile.TemporaryDirectory(prefix="align-launch-") as folder:
+            arguments.log_dir = arguments.log_dir or folder
+            accelerate.launch_command(arguments)
     except elastic.SignalException as error:
         return int(128 + error.sigval)
     except ChildFailedError as error:

@@ -67,8 +67,16 @@ def start(project, *overrides, entrance="spawned", patch=""):
     paths = os.pathsep.join([str(project / "patch"), str(REPO), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths}
     environment["CUDA_VISIBLE_DEVICES"] = ""
+    environment["TMPDIR"] = str(temporary(project))
     command = [sys.executable, *ENTRANCES[entrance], "recipes/r.yaml", *overrides]
     return subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def temporary(project):
+    """Where the processes of a run put what they need for a while."""
+    folder = project / "temporary"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def steps(project):
@@ -130,6 +138,7 @@ def test_a_killed_rank_ends_the_run_in_a_line_with_rank_signal_and_log(project):
     assert last.startswith("align: sft: rank 1 was ended by SIGKILL; its log: ")
     assert Path(last.rpartition(": ")[2]).is_file()
     assert "Traceback" not in told
+    assert not list(temporary(project).iterdir())
 
 
 BOOM = """
