@@ -23,6 +23,7 @@ from .zygote import Ends, end_with_parent
 _REHEARSALS = 10
 _FOREVER = 1_000_000
 """CPU seconds of a tester's life; each of its turns is limited by itself."""
+_STAY_SECONDS = 0.5
 _UNREAD_BYTES, _LATEST_SECONDS = 16 << 10, 0.05
 """Verdicts are reported when so many bytes wait for the supervisor, or after so long: it wakes up for each report."""
 
@@ -38,6 +39,8 @@ class Warden:
     def __init__(self, place: Place, zygote: int) -> None:
         self._place, self._zygote = place, zygote
         self._cores = os.sched_getaffinity(0)
+        self._stays_until: float | None = None
+        """Time at which a core is chosen anew; None when it is to be chosen now."""
         self._tester: Process | None = None
         self._line: socket.socket | None = None
         self._calls: bytes | None = None
@@ -54,15 +57,18 @@ class Warden:
             self._judge(order, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
-            if len(self._cores) > 1:
+            if self._stays_until is not None and time.monotonic() > self._stays_until:
+                # the kernel chooses when the next order wakes us
                 os.sched_setaffinity(0, self._cores)
+                self._stays_until = None
 
     def _stay(self) -> None:
-        """Keep a problem's processes on one core: the kernel would start each on an idle one, whose caches are cold."""
-        if len(self._cores) > 1:
+        """Keep all processes on one core for a while: the kernel would start each on an idle one with cold caches."""
+        if len(self._cores) > 1 and self._stays_until is None:
             core = {libc.current_core()}
             os.sched_setaffinity(self._zygote, core)
             os.sched_setaffinity(0, core)
+            self._stays_until = time.monotonic() + _STAY_SECONDS
 
     def _judge(self, order: dict[str, Any], sources: list[int]) -> None:
         """Give each candidate its turn, and report them a few at a time; the rest is left where the tester ends."""
