@@ -3,6 +3,7 @@
 import compileall
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -72,7 +73,7 @@ class Worker:
         self._channel, theirs = pair()
         # in memory, so that what it says costs no disk
         self._stderr = os.memfd_create("stderr")
-        self._work = tempfile.mkdtemp(prefix="align-run-") if level == "none" else None
+        self._work = _new_folder() if level == "none" else None
         _compile()
         config = {"level": level, "work": self._work, "core": core, **profile.config()}
         self._process = subprocess.Popen(
@@ -184,6 +185,11 @@ class Worker:
         size = os.fstat(self._stderr).st_size
         lines = os.pread(self._stderr, 2000, max(0, size - 2000)).decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
+
+
+def _new_folder() -> str:
+    """Name of a folder that nobody else has."""
+    return os.path.join(tempfile.gettempdir(), f"align-run-{secrets.token_hex(8)}")
 
 
 @cache

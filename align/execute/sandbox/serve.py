@@ -144,14 +144,14 @@ def serve(channel: int, ends: Ends, folder: str | None) -> None:
         folder: where programs may write.
     """
     place = Place(socket.socket(fileno=channel), Nursery(ends), folder)
-    send(place.channel, {"ready": True})
-    for _ in range(_REHEARSALS):
-        rehearse()
-    gc.collect()
-    gc.freeze()
-    holes.fill()
     warden = Warden(place, ends.pid)
     try:
+        send(place.channel, {"ready": True})
+        for _ in range(_REHEARSALS):
+            rehearse()
+        gc.collect()
+        gc.freeze()
+        holes.fill()
         warden.serve()
     except (SupervisorGone, ConnectionError):
         return

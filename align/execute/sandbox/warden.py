@@ -54,6 +54,9 @@ def main(channel: int, config: dict[str, Any]) -> None:
     sys.meta_path.append(finder)
     sys.path += config["site"]
     _import(config["modules"])
+    if work is not None:
+        # ours to make and to remove: the supervisor may be killed at any time
+        os.mkdir(work, 0o700)
     jail.enter(jail.Place(level, (own, *config["shown"]), work))
     finder.move()
     move_imports([own, *config["shown"]])
