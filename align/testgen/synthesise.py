@@ -125,9 +125,7 @@ def synthesise(
             places.append(problem)
             continue
         texts = next(waiting) if answers is not None else ()
-        written = _written(texts, authors)
-        made = draft(problem, written, per_problem=per_problem, extract=extract)
-        places.append(replace(made, unanswered=bool(texts) and not written))
+        places.append(_drafted(problem, texts, authors, per_problem=per_problem, extract=extract))
     drafts = [place for place in places if isinstance(place, Draft)]
     runs = None if candidates is None else iter(_sieved(drafts, candidates, runner, own_votes, further))
     for place in places:
@@ -146,10 +144,14 @@ def synthesise(
     return result
 
 
-def _written(texts: Sequence[str | None], authors: Sequence[str]) -> list[tuple[str, str]]:
-    """What was written, each with its author."""
+def _drafted(
+    problem: Problem, texts: Sequence[str | None], authors: Sequence[str], *, per_problem: int, extract: bool
+) -> Draft:
+    """The draft of what was written, each with its author."""
     names = authors or [f"model {number}" for number in range(len(texts))]
-    return [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
+    written = [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
+    made = draft(problem, written, per_problem=per_problem, extract=extract)
+    return replace(made, unanswered=bool(texts) and not written)
 
 
 def _can_run(place: Draft) -> bool:

@@ -159,6 +159,6 @@ def serve(channel: int, ends: Ends, folder: str | None) -> None:
         sys.exit("the zygote is gone")
     finally:
         warden.end_tester()
-        # the supervisor does it too, where it has not been killed
+        # what a program of level none has left running may write there still; an unkilled supervisor tries again
         with suppress(OSError):
             place.leave()

@@ -11,7 +11,7 @@ SANDBOX = Path(align.execute.__file__).parent
 POOL = 16 << 10
 """CPython's, in bytes."""
 SCRIPT = """
-import ctypes, gc, json, os, sys
+import ctypes, gc, json, sys
 sys.path.insert(0, sys.argv[1])
 from sandbox import holes
 
