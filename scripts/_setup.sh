@@ -35,5 +35,6 @@ install() {
     "${pip[@]}" "$(grep '^torch==' scripts/constraints.txt)" \
       --index-url https://download.pytorch.org/whl/cpu 2>/dev/null || true
   fi
-  "${pip[@]}" --constraint scripts/constraints.txt --editable ".[$1]"
+  # the build leaves a folder here that nobody reads: the package's metadata are in .venv
+  "${pip[@]}" --constraint scripts/constraints.txt --editable ".[$1]" && rm -rf align_rrtf.egg-info
 }
