@@ -96,7 +96,7 @@ def where(path: str) -> str:
 
 
 def fork() -> int:
-    """Like os.fork, the child in a session of its own and at level A in a pid namespace of its own.
+    """Like os.fork, the child in a process group of its own and at level A in a pid namespace of its own.
 
     Killing that child kills all it started.
     """
@@ -105,8 +105,8 @@ def fork() -> int:
         raise libc.last_error("a pid namespace")
     pid = os.fork()
     if pid == 0:
-        # a process group shared with the zygote could be signalled as a whole
-        os.setsid()
+        # a process group shared with the zygote could be signalled as a whole; a session costs more
+        os.setpgid(0, 0)
         if state.level == "A":
             os.close(NAMESPACE)
     return pid
@@ -190,7 +190,7 @@ def _settle(folder: str) -> None:
 
 
 def _enter_b(place: Place) -> _State:
-    filters = _filters(own_files=False)
+    filters = _filters(namespaced=False)
     if not landlock.abi():
         raise JailError("the kernel has no Landlock, or it is switched off")
     readable = [*root.interpreter_paths(), *place.shown, *_present(root.DEVICES)]
@@ -206,7 +206,7 @@ def _enter_b(place: Place) -> _State:
 
 
 def _enter_a(place: Place) -> _State:
-    filters = _filters(own_files=True)
+    filters = _filters(namespaced=True)
     namespaces.enter(list(place.shown))
     _moved.update(root.places(place.shown))
     _settle(root.BOX)
@@ -227,10 +227,10 @@ def _enter_a(place: Place) -> _State:
     )
 
 
-def _filters(*, own_files: bool) -> dict[seccomp.Part, seccomp.Filter]:
-    may_truncate = own_files or landlock.abi() >= 3
+def _filters(*, namespaced: bool) -> dict[seccomp.Part, seccomp.Filter]:
+    may_truncate = namespaced or landlock.abi() >= 3
     parts: tuple[seccomp.Part, ...] = get_args(seccomp.Part)
-    return {part: seccomp.prepare(part, own_files=own_files, may_truncate=may_truncate) for part in parts}
+    return {part: seccomp.prepare(part, namespaced=namespaced, may_truncate=may_truncate) for part in parts}
 
 
 def _present(paths: list[str]) -> list[str]:

@@ -30,8 +30,8 @@ _LOAD, _AND, _GIVE = 0x20, 0x54, 0x06
 _EQUAL, _AT_LEAST = 0x15, 0x35
 _ALLOW, _KILL, _REFUSE = 0x7FFF_0000, 0x8000_0000, 0x0005_0000 | errno.EPERM
 _MISSING = 0x0005_0000 | errno.ENOSYS
-_OWN_PID = 0x7FFF_FFF1
-"""Stands for the process's id until the filter is installed."""
+_OWN_PID, _FIRST_PID = 0x7FFF_FFF1, 1
+"""Stands for the process's id until the filter is installed; the id of every process in a pid namespace of its own."""
 
 _CLONE_THREAD, _CLONE_NEW = 0x0001_0000, 0x7E02_0080
 _AF_UNIX = 1
@@ -47,9 +47,11 @@ _PATHS = """
 """
 """Calls that change what lies on a disk: only for processes that see nothing but their own."""
 _TESTER = ["memfd_create", "sendmsg", "recvmsg"]
-_ZYGOTE = ["unshare", "setns", "setsid", "capset"]
-_OWN = ["clone", "kill", "tgkill", "prctl", "recvmsg", *_ZYGOTE]
-"""Calls that bear a candidate, or whose arguments depend on its id: its own filter decides, not its zygote's."""
+_ZYGOTE = ["unshare", "setns", "setpgid", "capset"]
+_BIRTH = ["clone", "prctl", "recvmsg", *_ZYGOTE]
+"""Calls that bear a candidate: its own filter decides, not its zygote's."""
+_SIGNALS = ["kill", "tgkill"]
+"""They may name the process itself, whose id differs where it has no pid namespace."""
 
 Code = list[tuple[int, int, int, int]]
 """Instructions: code, jump if true, jump if false, operand."""
@@ -71,18 +73,19 @@ class Filter(NamedTuple):
     instructions: int
 
 
-def prepare(part: Part, *, own_files: bool, may_truncate: bool) -> Filter:
+def prepare(part: Part, *, namespaced: bool, may_truncate: bool) -> Filter:
     """Build a filter.
 
     Args:
         part: testers may also make memory files and pass descriptors.
-        own_files: the process sees no path that anybody else can see: it may rename, delete, change modes.
+        namespaced: the process sees no path that anybody else can see: it may rename, delete, change modes. It is the
+            first process that it sees.
         may_truncate: opening may also empty a file; False where Landlock cannot tell (below ABI 3).
 
     Raises:
         Unsupported: neither x86-64 nor aarch64.
     """
-    code = build(part, own_files=own_files, may_truncate=may_truncate)
+    code = build(part, namespaced=namespaced, may_truncate=may_truncate)
     packed = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *step) for step in code))
     places = [8 * index + 4 for index, step in enumerate(code) if step[3] == _OWN_PID]
     program = _Program(len(code), ctypes.addressof(packed))
@@ -97,39 +100,43 @@ def prepare(part: Part, *, own_files: bool, may_truncate: bool) -> Filter:
     return Filter(install, len(code))
 
 
-def build(part: Part, *, own_files: bool, may_truncate: bool, machine: str | None = None) -> Code:
+def build(part: Part, *, namespaced: bool, may_truncate: bool, machine: str | None = None) -> Code:
     """The filter's instructions, for this machine's architecture or another's. Raises Unsupported."""
     machine = machine or os.uname().machine
     if machine not in _ARCHITECTURES:
         raise Unsupported(f"no seccomp filter for {machine}: only {' and '.join(_ARCHITECTURES)}")
     architecture, numbers = _ARCHITECTURES[machine]
-    verdicts = _verdicts(part, numbers, own_files=own_files, may_truncate=may_truncate)
+    verdicts = _verdicts(part, numbers, namespaced=namespaced, may_truncate=may_truncate)
+    if part == "candidate":
+        # what the zygote's kills is killed already
+        return _load(0) + _Assembly().one_by_one(verdicts, _answer(_ALLOW))
     code = [*_load(4), (_EQUAL, 1, 0, architecture), (_GIVE, 0, 0, _KILL), *_load(0)]
     if machine == "x86_64":
         code += [(_AT_LEAST, 0, 1, _X32), (_GIVE, 0, 0, _KILL)]
-    return code + _search(_ranges(verdicts, _answer(_ALLOW if part == "candidate" else _REFUSE)))
+    return code + _Assembly().searched(_ranges(verdicts, _answer(_REFUSE)))
 
 
-def _verdicts(part: Part, numbers: dict[str, int], *, own_files: bool, may_truncate: bool) -> dict[int, Code]:
+def _verdicts(part: Part, numbers: dict[str, int], *, namespaced: bool, may_truncate: bool) -> dict[int, Code]:
     """What each call meets: instructions that end in an answer."""
     named: dict[str, Code] = dict.fromkeys(numbers, _answer(_ALLOW))
-    named |= _conditions(may_truncate=may_truncate)
+    named |= _conditions(_FIRST_PID if namespaced else _OWN_PID, may_truncate=may_truncate)
     named["clone3"] = _answer(_MISSING)
-    refused = [*_ZYGOTE, *([] if own_files else _PATHS.split()), *([] if part == "tester" else _TESTER)]
+    refused = [*_ZYGOTE, *([] if namespaced else _PATHS.split()), *([] if part == "tester" else _TESTER)]
     named |= dict.fromkeys(refused, _answer(_REFUSE))
+    own = [*_BIRTH, *([] if namespaced else _SIGNALS)]
     if part == "zygote":
-        named |= dict.fromkeys(_OWN, _answer(_ALLOW))
+        named |= dict.fromkeys(own, _answer(_ALLOW))
     if part == "candidate":
-        named = {name: named[name] for name in _OWN}
+        named = {name: named[name] for name in own}
     return {numbers[name]: code for name, code in named.items() if name in numbers}
 
 
-def _conditions(*, may_truncate: bool) -> dict[str, Code]:
+def _conditions(own_pid: int, *, may_truncate: bool) -> dict[str, Code]:
     tests = {
         # C libraries fall back to clone when clone3 is missing: its flags lie behind a pointer, clone's do not
         "clone": _masked(0, _CLONE_THREAD | _CLONE_NEW, _CLONE_THREAD),
-        "kill": _one_of(0, [_OWN_PID]),
-        "tgkill": _one_of(0, [_OWN_PID]),
+        "kill": _one_of(0, [own_pid]),
+        "tgkill": _one_of(0, [own_pid]),
         "prlimit64": _one_of(0, [0]),
         "fcntl": _one_of(1, _FCNTL),
         "ioctl": _one_of(1, _IOCTL),
@@ -185,17 +192,29 @@ class _Assembly:
         self._backwards: Code = []
         self._places: dict[tuple[tuple[int, int, int, int], ...], int] = {}
 
-    def search(self, ranges: list[tuple[int, Code]]) -> int:
-        """Binary search for a call's number: at install, the kernel runs the filter once for each number."""
+    def searched(self, ranges: list[tuple[int, Code]]) -> Code:
+        """A binary search for a call's number: at install, the kernel runs the filter once for each number."""
+        self._search(ranges)
+        return self._code()
+
+    def one_by_one(self, verdicts: dict[int, Code], other: Code) -> Code:
+        """A call's number compared with one after another: shorter than a search where they are few."""
+        places = {number: self._verdict(code) for number, code in verdicts.items()}
+        self._backwards += other[::-1]
+        for number, place in places.items():
+            self._backwards.append((_EQUAL, len(self._backwards) - place - 1, 0, number))
+        return self._code()
+
+    def _search(self, ranges: list[tuple[int, Code]]) -> int:
         if len(ranges) == 1:
             return self._verdict(ranges[0][1])
         middle = len(ranges) // 2
-        above, below = self.search(ranges[middle:]), self.search(ranges[:middle])
+        above, below = self._search(ranges[middle:]), self._search(ranges[:middle])
         here = len(self._backwards)
         self._backwards.append((_AT_LEAST, here - above - 1, here - below - 1, ranges[middle][0]))
         return here
 
-    def code(self) -> Code:
+    def _code(self) -> Code:
         """The instructions from first to last. Raises OverflowError where a jump does not fit into a byte."""
         if any(max(step[1], step[2]) > 255 for step in self._backwards):
             raise OverflowError("a seccomp jump is too long")
@@ -207,9 +226,3 @@ class _Assembly:
             self._backwards += code[::-1]
             self._places[key] = len(self._backwards) - 1
         return self._places[key]
-
-
-def _search(ranges: list[tuple[int, Code]]) -> Code:
-    assembly = _Assembly()
-    assembly.search(ranges)
-    return assembly.code()

@@ -25,7 +25,7 @@ getrandom=318 wait4=61 waitid=247 exit=60 exit_group=231 shutdown=48 recvfrom=45
 getsockopt=55 clone=56 clone3=435 kill=62 tgkill=234 prlimit64=302 fcntl=72 ioctl=16 prctl=157 socketpair=53
 sendto=44 unlink=87 unlinkat=263 mkdir=83 mkdirat=258 rmdir=84 rename=82 renameat=264 renameat2=316 link=86
 linkat=265 symlink=88 symlinkat=266 truncate=76 chmod=90 fchmod=91 fchmodat=268 fchmodat2=452 utime=132 utimes=235
-futimesat=261 utimensat=280 memfd_create=319 sendmsg=46 recvmsg=47 unshare=272 setns=308 setsid=112 capset=126
+futimesat=261 utimensat=280 memfd_create=319 sendmsg=46 recvmsg=47 unshare=272 setns=308 setpgid=109 capset=126
 """)
 
 AARCH64 = _table("""
@@ -46,5 +46,5 @@ set_tid_address=96 rseq=293 restart_syscall=128 getrandom=278 wait4=260 waitid=9
 recvfrom=207 getsockname=204 getpeername=205 getsockopt=209 clone=220 clone3=435 kill=129 tgkill=131 prlimit64=261
 fcntl=25 ioctl=29 prctl=167 socketpair=199 sendto=206 unlinkat=35 mkdirat=34 renameat=38 renameat2=276 linkat=37
 symlinkat=36 truncate=45 fchmod=52 fchmodat=53 fchmodat2=452 utimensat=88 memfd_create=279 sendmsg=211 recvmsg=212
-unshare=97 setns=268 setsid=157 capset=91
+unshare=97 setns=268 setpgid=154 capset=91
 """)

@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from . import jail, root, zygote
+from . import huge, jail, root, zygote
 
 
 class PackageFinder:
@@ -54,6 +54,7 @@ def main(channel: int, config: dict[str, Any]) -> None:
     sys.meta_path.append(finder)
     sys.path += config["site"]
     _import(config["modules"])
+    huge.move_code()
     if work is not None:
         # ours to make and to remove: the supervisor may be killed at any time
         os.mkdir(work, 0o700)

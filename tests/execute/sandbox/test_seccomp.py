@@ -125,7 +125,7 @@ def test_testers_may_also_pass_memory_files(jailed, level):
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("part", ["zygote", "candidate", "tester"])
 def test_every_jump_stays_inside_the_filter_and_every_path_ends(machine, part):
-    code = seccomp.build(part, own_files=False, may_truncate=False, machine=machine)
+    code = seccomp.build(part, namespaced=False, may_truncate=False, machine=machine)
     assert len(code) <= 4096
     for index, (kind, if_true, if_false, _) in enumerate(code):
         if kind & 7 == 5:
@@ -133,19 +133,20 @@ def test_every_jump_stays_inside_the_filter_and_every_path_ends(machine, part):
     assert code[-1][0] == 0x06
 
 
-@pytest.mark.parametrize("own_files", [True, False])
+@pytest.mark.parametrize("namespaced", [True, False])
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_the_filter_says_of_every_number_what_the_tables_say(machine, own_files):
+def test_the_filter_says_of_every_number_what_the_tables_say(machine, namespaced):
     numbers = {"x86_64": seccomp.X86_64, "aarch64": seccomp.AARCH64}[machine]
     names = {number: name for name, number in numbers.items()}
     inherited, own = (
-        seccomp.build(part, own_files=own_files, may_truncate=True, machine=machine) for part in ("zygote", "candidate")
+        seccomp.build(part, namespaced=namespaced, may_truncate=True, machine=machine)
+        for part in ("zygote", "candidate")
     )
     for number in range(600):
         answers = follow(inherited, machine, number), follow(own, machine, number)
         answer, conditional = min(answers)
         name = names.get(number)
-        refused = {*seccomp._TESTER, *seccomp._ZYGOTE, *(() if own_files else seccomp._PATHS.split())}
+        refused = {*seccomp._TESTER, *seccomp._ZYGOTE, *(() if namespaced else seccomp._PATHS.split())}
         if name is None or name in refused:
             assert (answer, conditional) == (0x0005_0001, False), number
         elif name == "clone3":
@@ -157,7 +158,7 @@ def test_the_filter_says_of_every_number_what_the_tables_say(machine, own_files)
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_a_candidates_own_filter_is_short(machine):
     """Its length is paid for by every program."""
-    assert len(seccomp.build("candidate", own_files=True, may_truncate=True, machine=machine)) < 60
+    assert len(seccomp.build("candidate", namespaced=True, may_truncate=True, machine=machine)) < 24
 
 
 def follow(code, machine, number):
@@ -181,4 +182,4 @@ def follow(code, machine, number):
 
 def test_another_architecture_is_refused_by_name():
     with pytest.raises(seccomp.Unsupported, match="riscv64"):
-        seccomp.build("candidate", own_files=True, may_truncate=True, machine="riscv64")
+        seccomp.build("candidate", namespaced=True, may_truncate=True, machine="riscv64")
