@@ -20,7 +20,7 @@ class Crew:
         self._level, self._core = level, core
         self._workers: dict[str, Worker] = {}
 
-    def reports(self, tasks: Sequence[Task], grace: float) -> Iterator[Report]:
+    def reports(self, tasks: Sequence[Task], grace: float, *, ahead: bool) -> Iterator[Report]:
         """Have tasks of one problem judged, each ended at `grace` times its limit; see `Worker.judge`.
 
         Raises:
@@ -31,7 +31,7 @@ class Crew:
         worker = self._worker(first)
         runs = [Run(task.program, task.cpu_seconds * grace) for task in tasks]
         try:
-            yield from worker.judge(first.program.checks, runs, first.memory_bytes)
+            yield from worker.judge(first.program.checks, runs, first.memory_bytes, ahead=ahead)
         except ZygoteDied:
             self._discard(first.profile.key)
             raise

@@ -82,9 +82,12 @@ class BadTests(BaseModel):
 
 
 class TesterDied(BaseModel):
-    """What a zygote tells where the tester ended in the middle of a program's turn."""
+    """What a warden tells where the tester ended before it had judged a program."""
 
     model_config = STRICT
+
+    alone: bool
+    """It had no others to judge at the same time, one of which it may have died of."""
 
     how: Literal["timeout", "stalled", "gone"]
     ran: bool

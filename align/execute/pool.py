@@ -179,14 +179,16 @@ class Pool:
 
         What ends without a verdict is tried again, on a fresh zygote or tester.
         """
-        again, left = [], deque(tasks)
+        again, left, ahead = [], deque(tasks), True
         while left:
             try:
-                for report in crew.reports(list(left), grace):
+                for report in crew.reports(list(left), grace, ahead=ahead):
                     task = left[0]
-                    task.failures += isinstance(report, TesterDied)
-                    if isinstance(report, TesterDied) and task.failures < ATTEMPTS:
-                        break
+                    if isinstance(report, TesterDied):
+                        task.failures += report.alone
+                        ahead = False
+                        if task.failures < ATTEMPTS:
+                            break
                     left.popleft()
                     if grace > 1 and isinstance(report, Facts) and _is_near(report, task):
                         again.append(task)

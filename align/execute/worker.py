@@ -93,13 +93,19 @@ class Worker:
             self.close()
             raise BackendError(f"programs cannot be run: the worker process does not start: {words}")
 
-    def judge(self, checks: Checks, runs: Sequence[Run], memory_bytes: int) -> Iterator[Report]:
+    def judge(self, checks: Checks, runs: Sequence[Run], memory_bytes: int, *, ahead: bool = True) -> Iterator[Report]:
         """A report for each program, in order; fewer where the tester ended, which is then the last report.
+
+        Args:
+            checks: of all programs.
+            runs: of each.
+            memory_bytes: address space.
+            ahead: several programs may be run before their tester looks at them: if it ends, it is not said at which.
 
         Raises:
             ZygoteDied: with the end of what it said last.
         """
-        self._order(checks, runs, memory_bytes)
+        self._order(checks, runs, memory_bytes, ahead=ahead)
         left = len(runs)
         while left:
             got = receive(self._channel)
@@ -114,13 +120,14 @@ class Worker:
                     return
                 yield self._facts(report["candidate"])
 
-    def _order(self, checks: Checks, runs: Sequence[Run], memory_bytes: int) -> None:
+    def _order(self, checks: Checks, runs: Sequence[Run], memory_bytes: int, *, ahead: bool) -> None:
         serving = (checks.key, memory_bytes)
         order = {
             "tests": self._serving != serving,
             "candidates": list(range(len(runs))),
             "cpu": [run.cpu_seconds for run in runs],
             "memory": memory_bytes,
+            "ahead": ahead,
         }
         theirs = None
         # the zygote passes these on unread: what it has read is in the memory of every candidate

@@ -175,8 +175,9 @@ def _load(say: Say, name: str = "program") -> dict[str, Any] | None:
     try:
         code = compile(source, PROGRAM, "exec", dont_inherit=True)
     except UNCOMPILABLE as error:
-        say(codec.dumps(["compile_error", codec.describe_error(error)]))
+        # first: a tester that listens ends this process when it has heard
         _tell(error)
+        say(codec.dumps(["compile_error", codec.describe_error(error)]))
         return None
     try:
         if before:
@@ -186,8 +187,8 @@ def _load(say: Say, name: str = "program") -> dict[str, Any] | None:
             exec(compile(after, "<after>", "exec", dont_inherit=True), space)
     except BaseException as error:
         if name != "__main__" or not (isinstance(error, SystemExit) and error.code in (None, 0)):
-            say(codec.dumps(["load_error", codec.describe_error(error)]))
             _tell(error)
+            say(codec.dumps(["load_error", codec.describe_error(error)]))
             return None
     say(b'["loaded"]')
     return space

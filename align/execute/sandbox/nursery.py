@@ -4,12 +4,13 @@ import os
 import select
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from . import candidate
 from .candidate import ANSWERS, GIVEN, MAIN, SOURCE, STDERR, STDOUT
-from .desk import Files
+from .desk import ANSWER_BYTES, Files, Made, end_of
 from .jail import FILE_BYTES
-from .memory import empty, fill
+from .memory import content, empty, fill
 from .process import Process
 from .zygote import Ends
 
@@ -72,6 +73,9 @@ class Nursery:
     def __init__(self, ends: Ends) -> None:
         self._ends = ends
         self._handoff = socket.socket(fileno=ends.handoff)
+        files = ends.files
+        self.files = Files(files[ANSWERS], files[STDOUT], files[STDERR], os.memfd_create("made"))
+        """What testers read."""
         self.results = ends.results
         """Readable when the candidate has ended."""
 
@@ -80,11 +84,6 @@ class Nursery:
         self._handoff.close()
         for descriptor in (self._ends.commands, self._ends.pids, self._ends.results):
             os.close(descriptor)
-
-    @property
-    def files(self) -> Files:
-        """What candidates write."""
-        return Files(self._ends.files[ANSWERS], self._ends.files[STDOUT], self._ends.files[STDERR])
 
     def start(
         self, mode: str, source: bytes, given: bytes, handed: int | None, memory_bytes: int, cpu_seconds: float
@@ -133,6 +132,10 @@ class Nursery:
             exit_code=0 if died else os.WEXITSTATUS(int(status)),
             cpu=float(cpu),
         )
+
+    def made(self, status: dict[str, Any]) -> Made:
+        """What the candidate has left, which the next one would overwrite."""
+        return Made(status, content(self.files.answers, ANSWER_BYTES), end_of(self.files.stderr))
 
     def overflown(self) -> bool:
         """Whether the candidate filled one of its outputs."""

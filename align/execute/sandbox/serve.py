@@ -17,7 +17,7 @@ from .channel import pair, receive, send
 from .memory import content
 from .nursery import Nursery, ZygoteGone
 from .process import Process
-from .turn import Limits, Place, SupervisorGone, TesterEnded, Turn
+from .turn import Entrant, Limits, Place, SupervisorGone, TesterEnded, Turn
 from .zygote import Ends, end_with_parent
 
 _REHEARSALS = 10
@@ -44,7 +44,9 @@ class Warden:
         self._tester: Process | None = None
         self._line: socket.socket | None = None
         self._calls: bytes | None = None
-        """What the next program is run on before its tester asks for anything."""
+        """What the next programs are run on before their tester asks for anything."""
+        self._at_once = 1
+        """How many of them, by the length of verdicts."""
 
     def serve(self) -> None:
         """Until the supervisor goes."""
@@ -71,16 +73,17 @@ class Warden:
             self._stays_until = time.monotonic() + _STAY_SECONDS
 
     def _judge(self, order: dict[str, Any], sources: list[int]) -> None:
-        """Give each candidate its turn, and report them a few at a time; the rest is left where the tester ends."""
+        """Give the tester turns, and report a few candidates at a time; the rest is left where the tester ends."""
+        told = zip(order["candidates"], sources, order["cpu"], strict=True)
+        left = [Entrant(number, content(source), Limits(cpu, order["memory"])) for number, source, cpu in told]
         reports: list[dict[str, Any]] = []
         unread, since = 0, time.monotonic()
         try:
-            for number, cpu, source in zip(order["candidates"], order["cpu"], sources, strict=True):
-                turn = self._turn(content(source), Limits(cpu, order["memory"]))
-                reports.append({"candidate": number, "tester": self._taken(turn, number)})
-                unread += turn.told
-                if self._tester is None:
-                    break
+            while left and self._tester is not None:
+                judged, told_bytes = self._taken(left if order["ahead"] else left[:1])
+                reports += judged
+                left = left[len(judged) :]
+                unread += told_bytes
                 if unread > _UNREAD_BYTES or time.monotonic() - since > _LATEST_SECONDS:
                     send(self._place.channel, {"reports": reports})
                     reports, unread, since = [], 0, time.monotonic()
@@ -88,19 +91,22 @@ class Warden:
             # also where the zygote is gone: the programs before that have their verdicts
             send(self._place.channel, {"reports": reports})
 
-    def _turn(self, source: bytes, limits: Limits) -> Turn:
+    def _taken(self, entrants: list[Entrant]) -> tuple[list[dict[str, Any]], int]:
+        """Give the tester a turn with the first candidates; their reports, and the length of their verdicts."""
         assert self._tester is not None
         assert self._line is not None
-        return Turn(self._place, self._line, self._tester, source, limits)
-
-    def _taken(self, turn: Turn, number: int) -> dict[str, Any] | None:
-        """Give a candidate its turn; how the tester ended, where it did."""
+        made = [] if self._calls is None else self._place.ahead(entrants[: self._at_once], self._calls)
+        turn = Turn(self._place, self._line, self._tester, entrants[: len(made) or 1])
         try:
-            again = turn.take(number, self._calls)
+            again = turn.take(made)
         except TesterEnded as error:
-            return {"how": str(error), "ran": turn.ran, "signal": self.end_tester()}
-        self._calls = turn.calls if again else None
-        return None
+            alone, ran, how = len(made) < 2, turn.ran, str(error)
+            ended = {"alone": alone, "how": how, "ran": ran, "signal": self.end_tester()}
+            return [{"candidate": entrants[0].number, "tester": ended}], 0
+        self._calls = (turn.calls or self._calls) if again else None
+        judged = [{"candidate": entrant.number, "tester": None} for entrant in entrants[: len(made) or 1]]
+        self._at_once = max(1, _UNREAD_BYTES * len(judged) // (turn.told or 1))
+        return judged, turn.told
 
     def _start_tester(self, checks: int, verdicts: int, memory: int) -> None:
         self.end_tester()

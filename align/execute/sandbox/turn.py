@@ -1,4 +1,4 @@
-"""One candidate's turn: run it as its tester asks, until the tester is done with it. Runs in the warden.
+"""A tester's turn: run the candidates that it is to judge as it asks, until it is done with them. Runs in the warden.
 
 Decides nothing but when a process has used up its time.
 """
@@ -6,18 +6,23 @@ Decides nothing but when a process has used up its time.
 import os
 import socket
 import stat
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import root
 from .candidate import BATCH, INTERACTIVE, MAIN
 from .channel import receive, send
-from .memory import content
+from .desk import Made
+from .memory import content, fill
 from .nursery import Nursery
 from .process import Budget, Process, wait
 
 TESTER_SECONDS = 4.0
-"""CPU time that the tests may take for one candidate, beside what the candidate may."""
+"""CPU time that the tests may take in a turn, beside what a candidate may."""
+_AHEAD_BYTES, _AHEAD_SECONDS = 1 << 20, 0.05
+"""Candidates are run ahead of their tester until they have answered so much, or it has waited for so long."""
 
 
 class SupervisorGone(Exception):
@@ -26,6 +31,23 @@ class SupervisorGone(Exception):
 
 class TesterEnded(Exception):
     """The tester has ended, or must be: `timeout`, `stalled` or `gone`."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one run may use."""
+
+    cpu_seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A candidate that is to be judged."""
+
+    number: int
+    source: bytes
+    limits: Limits
 
 
 class Place:
@@ -42,10 +64,58 @@ class Place:
         # a folder of memory has a size for each of its entries: cheaper to ask for, and as sure
         self._empty = os.stat(folder).st_size if folder == root.BOX else None
 
-    def tidy(self) -> None:
-        """Empty the folder, where a program has put something there."""
-        if self._folder is not None and os.stat(self._folder).st_size != self._empty:
-            _empty(self._folder)
+    def ahead(self, entrants: Iterable[Entrant], calls: bytes) -> list[Made]:
+        """Run candidates on the same calls, as many as their tester can be kept waiting for."""
+        made: list[Made] = []
+        room, until = _AHEAD_BYTES, time.monotonic() + _AHEAD_SECONDS
+        for entrant in entrants:
+            made.append(self.nursery.made(self.run(BATCH, entrant.source, entrant.limits, calls)))
+            room -= len(made[-1].answers)
+            if room < 0 or time.monotonic() > until:
+                break
+        return made
+
+    def run(
+        self,
+        mode: str,
+        source: bytes,
+        limits: Limits,
+        given: bytes,
+        handed: int | None = None,
+        until: Callable[[Budget], tuple[str, bool]] | None = None,
+    ) -> dict[str, Any]:
+        """Run a program, and tell how it ended.
+
+        Args:
+            mode: how it is run.
+            source: its text.
+            limits: of the run.
+            given: its calls, or its stdin.
+            handed: descriptor of its tester where it is interactive; closed here.
+            until: waits, where that is not for the program's end: how it was ended, and whether it still runs.
+
+        Raises:
+            SupervisorGone: there is no one to go on for.
+        """
+        process = self.nursery.start(mode, source, given, handed, limits.memory_bytes, limits.cpu_seconds)
+        how, alive = "", True
+        try:
+            how, alive = (until or self._until_ended)(Budget(process, limits.cpu_seconds))
+        finally:
+            ended = self.nursery.end(process, running=alive)
+            self._tidy()
+        return {
+            "cpu": ended.cpu,
+            "signal": 0 if alive else ended.signal,
+            "exit": ended.exit_code,
+            "how": how,
+            "output_limit": (how or ended.signal or ended.exit_code or mode == MAIN) and self.nursery.overflown(),
+        }
+
+    def check_supervisor(self, ready: Sequence[int]) -> None:
+        """Raise SupervisorGone if its channel is among descriptors that are ready."""
+        if self.channel.fileno() in ready:
+            raise SupervisorGone
 
     def leave(self) -> None:
         """Remove the folder; the box of level A goes with its namespace.
@@ -57,13 +127,15 @@ class Place:
             _empty(self._folder)
             os.rmdir(self._folder)
 
+    def _until_ended(self, program: Budget) -> tuple[str, bool]:
+        event = wait([self.nursery.results, self.channel.fileno()], [program], program.cpu)
+        self.check_supervisor(event.ready)
+        return "timeout" if event.over else "stalled" if event.stalled else "", not event.ready
 
-@dataclass(frozen=True)
-class Limits:
-    """What one run may use."""
-
-    cpu_seconds: float
-    memory_bytes: int
+    def _tidy(self) -> None:
+        """Empty the folder, where a program has put something there."""
+        if self._folder is not None and os.stat(self._folder).st_size != self._empty:
+            _empty(self._folder)
 
 
 class Turn:
@@ -71,88 +143,68 @@ class Turn:
     place: the warden's.
     line: to the tester.
     tester: its process.
-    source: text of the program.
-    limits: of each run.
+    entrants: whom it judges.
     """
 
-    def __init__(self, place: Place, line: socket.socket, tester: Process, source: bytes, limits: Limits) -> None:
-        self._place, self._line, self._source, self._limits = place, line, source, limits
-        self._tester = Budget(tester, tester.cpu() + TESTER_SECONDS + limits.cpu_seconds)
+    def __init__(self, place: Place, line: socket.socket, tester: Process, entrants: Sequence[Entrant]) -> None:
+        self._place, self._line = place, line
+        self._entrants = {entrant.number: entrant for entrant in entrants}
+        self._patience = max(entrant.limits.cpu_seconds for entrant in entrants)
+        self._tester = Budget(tester, tester.cpu() + TESTER_SECONDS + self._patience)
         self.ran = False
-        """The program was run: what its tester does from then on may be because of it."""
+        """A candidate was run: what its tester does from then on may be because of it."""
         self.calls: bytes | None = None
-        """Of the last run, if that was a batch of the program's."""
+        """On which the tester had the last one run first, if it did."""
         self.told = 0
-        """Bytes of the tester's verdict."""
+        """Bytes of the tester's verdicts."""
 
-    def take(self, number: int, calls: bytes | None) -> bool:
-        """Until the tester is done; whether it wants the next program to be run on the same calls beforehand.
+    def take(self, made: Sequence[Made]) -> bool:
+        """Until the tester is done; whether it wants the next candidates to be run on the same calls beforehand.
 
         Args:
-            number: the program's.
-            calls: what it is run on before the tester asks for anything.
+            made: a run of each candidate, or none.
 
         Raises:
             TesterEnded: the tester cannot go on.
             SupervisorGone: there is no one to go on for.
         """
-        self._send({"candidate": number, "run": None if calls is None else self._batch(calls)})
+        if made:
+            self.ran = True
+            fill(self._place.nursery.files.made, b"".join(run.answers + run.stderr for run in made))
+        runs = [[run.status, len(run.answers), len(run.stderr)] for run in made]
+        self._send({"candidates": list(self._entrants), "made": runs})
         while True:
             self._await(None)
-            match self._order():
-                case {"done": int() as told, "again": bool() as again}, []:
+            order, files = self._order()
+            match order:
+                case {"done": int() as told, "again": bool() as again}:
                     self.told = told
                     return again
-                case {"run": "batch" | "interactive" | "main" as mode}, [given, *source] if len(source) < 2:
-                    self._send(self._run(mode, given, *source))
+                case {
+                    "run": "batch" | "interactive" | "main" as mode,
+                    "candidate": int() as number,
+                    "first": bool() as first,
+                }:
+                    if number not in self._entrants or len(files) not in (1, 2):
+                        raise TesterEnded("gone")
+                    self._send(self._run(mode, self._entrants[number], first, *files))
                 case _:
                     # only tests that reach into their own process can bring this about
                     raise TesterEnded("gone")
 
-    def _run(self, mode: str, given: int, source: int | None = None) -> dict[str, Any]:
-        if mode == INTERACTIVE:
-            return self._ended(mode, b"", given, source)
-        calls = content(given)
-        os.close(given)
-        return self._batch(calls) if mode == BATCH and source is None else self._ended(mode, calls, None, source)
-
-    def _batch(self, calls: bytes) -> dict[str, Any]:
-        status = self._ended(BATCH, calls, None, None)
-        self.calls = calls
-        return status
-
-    def _ended(self, mode: str, given: bytes, handed: int | None, source: int | None) -> dict[str, Any]:
-        """Run the program, or another source, and tell how it ended."""
-        text = self._source
-        if source is not None:
-            text = content(source)
-            os.close(source)
-        nursery, limits = self._place.nursery, self._limits
-        process = nursery.start(mode, text, given, handed, limits.memory_bytes, limits.cpu_seconds)
+    def _run(self, mode: str, entrant: Entrant, first: bool, given: int, source: int | None = None) -> dict[str, Any]:
         self.ran = True
-        how, alive = "", True
-        try:
-            how, alive = self._until_stopped(process) if mode == INTERACTIVE else self._until_ended(process)
-        finally:
-            ended = nursery.end(process, running=alive)
-            self._place.tidy()
-        return {
-            "cpu": ended.cpu,
-            "signal": 0 if alive else ended.signal,
-            "exit": ended.exit_code,
-            "how": how,
-            "output_limit": (how or ended.signal or ended.exit_code or mode == MAIN) and nursery.overflown(),
-        }
+        text = entrant.source if source is None else _read(source)
+        if mode == INTERACTIVE:
+            return self._place.run(mode, text, entrant.limits, b"", given, self._until_stopped)
+        calls = _read(given)
+        if first:
+            self.calls = calls
+        return self._place.run(mode, text, entrant.limits, calls)
 
-    def _until_ended(self, process: Process) -> tuple[str, bool]:
-        budget = Budget(process, self._limits.cpu_seconds)
-        event = wait([self._place.nursery.results, self._place.channel.fileno()], [budget], self._limits.cpu_seconds)
-        self._check_supervisor(event.ready)
-        return "timeout" if event.over else "stalled" if event.stalled else "", not event.ready
-
-    def _until_stopped(self, process: Process) -> tuple[str, bool]:
+    def _until_stopped(self, program: Budget) -> tuple[str, bool]:
         """Watch program and tester while they talk, until the tester says stop."""
-        how, alive = self._await(Budget(process, self._limits.cpu_seconds))
+        how, alive = self._await(program)
         if "stop" not in self._order()[0]:
             raise TesterEnded("gone")
         return how, alive
@@ -164,8 +216,8 @@ class Turn:
         while True:
             running = [program] if program is not None and alive else []
             descriptors = [self._line.fileno(), self._place.channel.fileno(), *([results] if alive else [])]
-            event = wait(descriptors, [self._tester, *running], self._limits.cpu_seconds)
-            self._check_supervisor(event.ready)
+            event = wait(descriptors, [self._tester, *running], self._patience)
+            self._place.check_supervisor(event.ready)
             if self._line.fileno() in event.ready:
                 return how, alive and results not in event.ready
             if event.over is self._tester.process or (event.stalled and not running):
@@ -190,9 +242,12 @@ class Turn:
         except OSError:
             raise TesterEnded("gone") from None
 
-    def _check_supervisor(self, ready: tuple[int, ...]) -> None:
-        if self._place.channel.fileno() in ready:
-            raise SupervisorGone
+
+def _read(fd: int) -> bytes:
+    """What a file holds, which is closed."""
+    found = content(fd)
+    os.close(fd)
+    return found
 
 
 def _empty(folder: str) -> None:
