@@ -3,6 +3,7 @@
 import compileall
 import json
 import os
+import resource
 import secrets
 import shutil
 import socket
@@ -103,8 +104,10 @@ class Worker:
             ahead: several programs may be run before their tester looks at them: if it ends, it is not said at which.
 
         Raises:
+            BackendError: this process may not give programs so much memory.
             ZygoteDied: with the end of what it said last.
         """
+        _check_room(memory_bytes)
         self._order(checks, runs, memory_bytes, ahead=ahead)
         left = len(runs)
         while left:
@@ -192,6 +195,13 @@ class Worker:
         size = os.fstat(self._stderr).st_size
         lines = os.pread(self._stderr, 2000, max(0, size - 2000)).decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
+
+
+def _check_room(memory_bytes: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard != resource.RLIM_INFINITY and hard < memory_bytes:
+        found, wanted = hard >> 20, memory_bytes >> 20
+        raise BackendError(f"programs may use {wanted} MiB of memory, but `ulimit -v` here is {found} MiB: raise it")
 
 
 def _new_folder() -> str:

@@ -4,6 +4,7 @@ import ast
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -338,3 +339,27 @@ def test_what_programs_draw_at_random_is_the_same_in_every_process(module):
             said |= {execution.stderr_tail.splitlines()[-1] for execution in pool.run(drawing)}
     assert len(said) == 1
     assert said.pop().startswith("ValueError: 0.")
+
+
+LIMITED = """
+import resource, sys
+from align.execute import Pool, program_for
+from align.schema import Problem
+what, most = int(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(what, (most, most))
+problem = Problem(prompt="", entry_point="f", tests=["assert f() == 1"])
+with Pool(1, isolation="none") as pool:
+    print([execution.outcome for execution in pool.run([program_for(problem, solution="def f(): return 1")])])
+"""
+
+
+def test_under_a_limit_of_cpu_time_programs_are_judged_as_ever():
+    """`ulimit -t`, as login nodes have it."""
+    process = python(LIMITED, resource.RLIMIT_CPU, 600)
+    assert process.communicate(timeout=60)[0] == "['passed']\n"
+
+
+def test_where_less_memory_is_allowed_than_programs_may_use_it_is_said():
+    """`ulimit -v`."""
+    process = python(LIMITED, resource.RLIMIT_AS, 900 << 20)
+    assert "programs may use 1024 MiB of memory, but `ulimit -v` here is 900 MiB" in process.communicate(timeout=60)[1]

@@ -7,9 +7,9 @@ page of memory that is touched here is paid for by every program, so that little
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from . import codec, jail, limited, remote
 from .memory import content, fill
@@ -70,43 +70,34 @@ def source_file(before: str, source: str, after: str = "") -> bytes:
     return b"%d %d\n%s%s%s" % (len(first), len(second), first, second, third)
 
 
-def run(order: bytes) -> NoReturn:
-    """Run the program in this process, and end it.
+def run(order: bytes) -> None:
+    """Run the program in this process, which is to end then.
 
     Args:
         order: a `command`. Everything else lies at the descriptors above.
     """
     global _me
-    try:
-        _me = os.getpid()
-        mode, memory_bytes, cpu_seconds = order.split()
-        line = _handed() if mode == b"interactive" else None
-        os.close(HANDOFF)
-        jail.lock("candidate", int(memory_bytes), int(cpu_seconds))
-        if line is not None:
-            _converse(line)
-        elif mode == b"main":
-            _main()
-        else:
-            _batch()
-    finally:
-        os._exit(0)
-
-
-def rehearse() -> None:
-    """Do what every candidate does, in the zygote, with files of its own at a candidate's descriptors.
-
-    What the interpreter makes at first use, such as the compiler's two hundred types, and what it learns of code that
-    runs often, would otherwise be made and learnt in every candidate; and a process forked from one whose memory has
-    settled has fewer pages of its own.
-    """
-    global _me
     _me = os.getpid()
+    mode, memory_bytes, cpu_seconds = order.split()
+    line = _handed() if mode == b"interactive" else None
+    os.close(HANDOFF)
+    jail.lock("candidate", int(memory_bytes), int(cpu_seconds))
+    if line is not None:
+        _converse(line)
+    elif mode == b"main":
+        _main()
+    else:
+        _batch()
+
+
+def rehearsals() -> Iterator[None]:
+    """Time and again, have a program to run in the files of a candidate, which are the zygote's own then."""
     fill(SOURCE, source_file("", _REHEARSED))
     calls = [codec.dumps(["f", [value], {}]) for value in ([1, 2.5], "text", {"key": [True, None]}, (1, 2), 3)]
     fill(GIVEN, b"\n".join(calls))
     for _ in range(_REHEARSALS):
-        _batch()
+        os.dup2(GIVEN, HANDOFF)
+        yield
         del sys.modules["program"]
 
 

@@ -14,7 +14,9 @@ root): threads are bounded by memory there, and processes cannot be forked at le
 
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
 from . import landlock, libc, namespaces, privileges, root, seccomp
@@ -30,6 +32,8 @@ NAMESPACE = OPEN_FILES - 1
 PROCESSES = 64
 _SHARED_PROCESSES = 256
 """The same where the user's other processes count too and may grow in number."""
+FOREVER, EVERYTHING = 1_000_000_000, 1 << 62
+"""CPU seconds and bytes of a process that is not limited."""
 _SET_NO_NEW_PRIVS = 38
 
 
@@ -52,18 +56,28 @@ class Place(NamedTuple):
     """Level none: the folder that becomes the current one, the home and the place of temporary files."""
 
 
-class _State(NamedTuple):
+def _most(what: int, unlimited: int) -> int:
+    """Of a resource, what this process was given itself: `ulimit` may have been used."""
+    hard = resource.getrlimit(what)[1]
+    return unlimited if hard == resource.RLIM_INFINITY else hard - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
     """What `enter` prepared for `fork` and `lock`."""
 
     level: Level
     processes: int
-    filters: dict[seccomp.Part, seccomp.Filter]
+    filters: dict[seccomp.Part, seccomp.Install]
     back: Callable[[], int] = int
     """Make the zygote's own pid namespace the one that children are born into."""
     away: Callable[[], int] = int
     """Make a new pid namespace for the next child."""
     powerless: Callable[[], int] = int
     """Drop every capability."""
+    cpu_seconds: int = field(default_factory=lambda: _most(resource.RLIMIT_CPU, FOREVER))
+    memory_bytes: int = field(default_factory=lambda: _most(resource.RLIMIT_AS, EVERYTHING))
+    """More than these cannot be allowed."""
 
 
 _state: _State | None = None
@@ -105,11 +119,36 @@ def fork() -> int:
         raise libc.last_error("a pid namespace")
     pid = os.fork()
     if pid == 0:
-        # a process group shared with the zygote could be signalled as a whole; a session costs more
-        os.setpgid(0, 0)
-        if state.level == "A":
-            os.close(NAMESPACE)
+        _part()
     return pid
+
+
+def _part() -> None:
+    # a process group shared with the zygote could be signalled as a whole; a session costs more
+    os.setpgid(0, 0)
+    if _entered().level == "A":
+        os.close(NAMESPACE)
+
+
+@contextmanager
+def rehearsing() -> Iterator[Callable[[], None]]:
+    """Meanwhile `lock` takes nothing from this process but what its limits say; gives what a forked process does."""
+    global _state, _is_zygote
+
+    def part() -> None:
+        if state.level == "A":
+            os.dup2(2, NAMESPACE)
+        _part()
+
+    state = _entered()
+    filters: dict[seccomp.Part, seccomp.Install] = dict.fromkeys(state.filters, _install_nothing)
+    _state, _is_zygote = replace(state, powerless=int, filters=filters), True
+    yield part
+    _state, _is_zygote = state, False
+
+
+def _install_nothing(pid: int) -> None:
+    """In place of a filter."""
 
 
 def adopt() -> None:
@@ -123,7 +162,7 @@ def adopt() -> None:
         _mark_namespace()
     limit("candidate")
     if state.filters:
-        state.filters["zygote"].install(os.getpid())
+        state.filters["zygote"](os.getpid())
     _is_zygote = True
 
 
@@ -159,17 +198,20 @@ def lock(role: Role, memory_bytes: int, cpu_seconds: int) -> None:
         role: what the process is to do.
         memory_bytes: address space.
         cpu_seconds: then the kernel sends SIGXCPU (which pid 1 ignores), and a second later SIGKILL.
+
+    Both are less where this process was itself given less.
     """
     state = _entered()
     if role == "candidate" and not _is_zygote:
         raise JailError("a candidate is forked by a zygote, of which it has most of its filter")
+    memory_bytes, cpu_seconds = min(memory_bytes, state.memory_bytes), min(cpu_seconds, state.cpu_seconds)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     if state.level == "none":
         return
     if state.powerless() == -1:
         raise libc.last_error("capset")
-    state.filters[role].install(os.getpid())
+    state.filters[role](os.getpid())
 
 
 def _entered() -> _State:
@@ -227,7 +269,7 @@ def _enter_a(place: Place) -> _State:
     )
 
 
-def _filters(*, namespaced: bool) -> dict[seccomp.Part, seccomp.Filter]:
+def _filters(*, namespaced: bool) -> dict[seccomp.Part, seccomp.Install]:
     may_truncate = namespaced or landlock.abi() >= 3
     parts: tuple[seccomp.Part, ...] = get_args(seccomp.Part)
     return {part: seccomp.prepare(part, namespaced=namespaced, may_truncate=may_truncate) for part in parts}

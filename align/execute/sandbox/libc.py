@@ -3,6 +3,7 @@
 import ctypes
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 NEWNS, NEWUTS, NEWIPC = 0x0002_0000, 0x0400_0000, 0x0800_0000
@@ -90,14 +91,12 @@ def pivot_here() -> None:
 
 def namespace_entrance(pidfd: int, kind: int) -> Callable[[], int]:
     """A prepared setns: it enters the namespaces of a process, and returns 0 or -1."""
-    setns, fd, flags = _libc.setns, ctypes.c_int(pidfd), ctypes.c_int(kind)
-    return lambda: int(setns(fd, flags))
+    return partial(_libc.setns, ctypes.c_int(pidfd), ctypes.c_int(kind))
 
 
 def namespace_exit(kind: int) -> Callable[[], int]:
     """A prepared unshare: it returns 0 or -1."""
-    call, flags = _libc.unshare, ctypes.c_int(kind)
-    return lambda: int(call(flags))
+    return partial(_libc.unshare, ctypes.c_int(kind))
 
 
 def last_error(what: str) -> OSError:
@@ -111,11 +110,9 @@ def set_capabilities(mask: int) -> Callable[[], int]:
     header = ctypes.create_string_buffer(_CAPABILITIES_V3.to_bytes(4, "little") + bytes(4), 8)
     low, high = (mask & 0xFFFF_FFFF).to_bytes(4, "little"), (mask >> 32).to_bytes(4, "little")
     sets = ctypes.create_string_buffer((low * 2 + bytes(4)) + (high * 2 + bytes(4)), 24)
-    call = _libc.capset
-    return lambda: int(call(header, sets))
+    return partial(_libc.capset, header, sets)
 
 
 def filter_installer(program: ctypes.Structure) -> Callable[[], int]:
     """A prepared prctl that installs a seccomp filter; it returns 0 or -1."""
-    call, option, mode, where = _libc.prctl, ctypes.c_int(22), ctypes.c_ulong(2), ctypes.byref(program)
-    return lambda: int(call(option, mode, where))
+    return partial(_libc.prctl, ctypes.c_int(22), ctypes.c_ulong(2), ctypes.byref(program))

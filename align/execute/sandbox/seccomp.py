@@ -15,7 +15,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from . import libc
 from .syscalls import AARCH64, X86_64
@@ -53,6 +53,8 @@ _BIRTH = ["clone", "prctl", "recvmsg", *_ZYGOTE]
 _SIGNALS = ["kill", "tgkill"]
 """They may name the process itself, whose id differs where it has no pid namespace."""
 
+Install = Callable[[int], None]
+"""Installs a filter in this process, whose id is given. Raises OSError."""
 Code = list[tuple[int, int, int, int]]
 """Instructions: code, jump if true, jump if false, operand."""
 
@@ -65,16 +67,8 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
-class Filter(NamedTuple):
-    """A filter ready to install; prepared once, installed in every process."""
-
-    install: Callable[[int], None]
-    """Install it in this process, whose id is given. Raises OSError."""
-    instructions: int
-
-
-def prepare(part: Part, *, namespaced: bool, may_truncate: bool) -> Filter:
-    """Build a filter.
+def prepare(part: Part, *, namespaced: bool, may_truncate: bool) -> Install:
+    """Build a filter, and have it ready for every process.
 
     Args:
         part: testers may also make memory files and pass descriptors.
@@ -97,7 +91,7 @@ def prepare(part: Part, *, namespaced: bool, may_truncate: bool) -> Filter:
         if call() == -1:
             raise libc.last_error("seccomp")
 
-    return Filter(install, len(code))
+    return install
 
 
 def build(part: Part, *, namespaced: bool, may_truncate: bool, machine: str | None = None) -> Code:

@@ -21,8 +21,6 @@ from .turn import Entrant, Limits, Place, SupervisorGone, TesterEnded, Turn
 from .zygote import Ends, end_with_parent
 
 _REHEARSALS = 10
-_FOREVER = 1_000_000
-"""CPU seconds of a tester's life; each of its turns is limited by itself."""
 _STAY_SECONDS = 0.5
 _UNREAD_BYTES, _LATEST_SECONDS = 16 << 10, 0.05
 """Verdicts are reported when so many bytes wait for the supervisor, or after so long: it wakes up for each report."""
@@ -119,7 +117,8 @@ class Warden:
                 ours.close()
                 self._place.nursery.close()
                 jail.limit("tester")
-                jail.lock("tester", memory, _FOREVER)
+                # each of its turns is limited by itself
+                jail.lock("tester", memory, jail.FOREVER)
                 tester.run(theirs, socket.socket(fileno=verdicts), checks, self._place.nursery.files)
             finally:
                 os._exit(1)

@@ -11,7 +11,7 @@ import sys
 from typing import NamedTuple, NoReturn
 
 from . import candidate, holes, jail, libc
-from .candidate import ANSWERS, GIVEN, HANDOFF, SOURCE, STDERR, STDOUT
+from .candidate import ANSWERS, BATCH, GIVEN, HANDOFF, SOURCE, STDERR, STDOUT
 
 COMMANDS, PIDS, RESULTS = 6, 7, 8
 """Descriptors of its pipes; a candidate has none of them."""
@@ -64,7 +64,7 @@ def _run(level: str, descriptors: dict[int, int]) -> NoReturn:
         # this package is the worker's own business: a program must not find it
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
             del sys.modules[name]
-        _arrange(descriptors)
+        _arrange(level, descriptors)
         gc.collect()
         gc.freeze()
         holes.fill()
@@ -81,12 +81,9 @@ def _serve(command: bytes, level: str) -> None:
     pid = jail.fork()
     if pid == 0:
         try:
-            os.closerange(COMMANDS, RESULTS + 1)
-            if level != "A":
-                end_with_parent()
-            candidate.run(command)
+            _live(command, level)
         finally:
-            os._exit(1)
+            os._exit(0)
     os.write(PIDS, b"%d\n" % pid)
     _, status, usage = os.wait4(pid, 0)
     if level == "none":
@@ -94,21 +91,43 @@ def _serve(command: bytes, level: str) -> None:
     os.write(RESULTS, b"%d %f\n" % (status, usage.ru_utime + usage.ru_stime))
 
 
+def _live(command: bytes, level: str) -> None:
+    """What a candidate does."""
+    os.closerange(COMMANDS, RESULTS + 1)
+    if level != "A":
+        end_with_parent()
+    candidate.run(command)
+
+
 def end_with_parent() -> None:
     """Where no namespace does it: let the kernel kill this process when the one that forked it dies."""
     libc.prctl("parent death signal", _SET_PDEATHSIG, _SIGKILL)
 
 
-def _arrange(descriptors: dict[int, int]) -> None:
+def _arrange(level: str, descriptors: dict[int, int]) -> None:
     """Rehearse, put every descriptor at its number, and close all others."""
     above = {number: os.dup2(fd, 100 + number) for number, fd in descriptors.items()}
     # not in the files of candidates: the first one's are being filled meanwhile
     for number in _FILES:
         os.dup2(os.memfd_create("rehearsal"), number)
-    candidate.rehearse()
+    _rehearse(level)
     for number, fd in above.items():
         os.dup2(fd, number)
     os.closerange(RESULTS + 1, jail.NAMESPACE)
+
+
+def _rehearse(level: str) -> None:
+    """Do all that a candidate does, without harm to this process.
+
+    What the interpreter makes at first use, such as the compiler's two hundred types, and what it learns of code that
+    runs often, would otherwise be made and learnt in every candidate; and a process forked from one whose memory has
+    settled has fewer pages of its own.
+    """
+    command = candidate.command(BATCH, jail.EVERYTHING, jail.FOREVER)
+    with jail.rehearsing() as part:
+        for _ in candidate.rehearsals():
+            part()
+            _live(command, level)
 
 
 def _end_strays() -> None:

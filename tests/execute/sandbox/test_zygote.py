@@ -8,13 +8,13 @@ from .conftest import PACKAGE
 LATE = """
 import os, sys, time
 from sandbox import candidate, codec, jail, nursery, zygote
-rehearse = candidate.rehearse
+rehearsals = candidate.rehearsals
 
 def late():
     time.sleep(0.3)
-    rehearse()
+    return rehearsals()
 
-candidate.rehearse = late
+candidate.rehearsals = late
 jail.enter(jail.Place("none"))
 bearer = nursery.Nursery(zygote.start("none", os.open(os.devnull, os.O_RDONLY)))
 source, call = candidate.source_file("", "def f(x): return x * 2"), codec.dumps(["f", (21,), {}])
