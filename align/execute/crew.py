@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from ..schema import Isolation
 from .backlog import Task
-from .worker import Report, Run, Worker, ZygoteDied
+from .execution import TesterDied
+from .worker import Report, Run, Worker
 
 RECYCLE = 20_000
 """Programs after which a zygote is replaced by a fresh one."""
@@ -30,11 +31,16 @@ class Crew:
         first = tasks[0]
         worker = self._worker(first)
         runs = [Run(task.program, task.cpu_seconds * grace) for task in tasks]
+        ended = False
         try:
-            yield from worker.judge(first.program.checks, runs, first.memory_bytes, ahead=ahead)
-        except ZygoteDied:
-            self._discard(first.profile.key)
-            raise
+            for report in worker.judge(first.program.checks, runs, first.memory_bytes, ahead=ahead):
+                ended = isinstance(report, TesterDied)
+                yield report
+            ended = True
+        finally:
+            # what is left unread would be taken for the reports of other programs
+            if not ended:
+                self._discard(first.profile.key)
 
     def _worker(self, task: Task) -> Worker:
         key = task.profile.key

@@ -198,7 +198,9 @@ class Pool:
                 if self._backlog.closed:
                     raise BackendError("the pool is closed") from None
                 task = left[0]
-                task.failures += 1
+                # of several that were run ahead, it is not known which one it was
+                task.failures += not ahead
+                ahead = False
                 if task.failures >= ATTEMPTS:
                     self._finish(left.popleft(), without_verdict("infra_error", str(died), self.level))
         return again

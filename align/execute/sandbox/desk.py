@@ -74,8 +74,7 @@ class Desk:
         self._made: Made | None = None
         self._stderr: bytes | None = None
         """Of the last run, where it was made ahead."""
-        self._first: Sequence[bytes] = ()
-        self._made_on: Sequence[bytes] = ()
+        self._first = self._made_on = b""
         """Calls on which candidates are to be run ahead from now on, and those on which the waiting ones were."""
         self._again = False
 
@@ -119,12 +118,13 @@ class Desk:
         """
         first = first and source is None
         made, self._made = self._made, None
-        if made is not None and source is None and calls == self._made_on:
+        given = b"\n".join(calls)
+        if made is not None and source is None and given == self._made_on:
             self._again, self._stderr = first, made.stderr
             return _run(made.status, made.answers)
-        status = self._asked(BATCH, file_of(b"\n".join(calls)), source, first=first)
+        status = self._asked(BATCH, file_of(given), source, first=first)
         if first:
-            self._first, self._again = calls, True
+            self._first, self._again = given, True
         return _run(status, content(self._files.answers, ANSWER_BYTES))
 
     def main(self, stdin: bytes) -> tuple[Run, bytes]:

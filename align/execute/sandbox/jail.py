@@ -16,7 +16,6 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
 from . import landlock, libc, namespaces, privileges, root, seccomp
@@ -56,28 +55,40 @@ class Place(NamedTuple):
     """Level none: the folder that becomes the current one, the home and the place of temporary files."""
 
 
-def _most(what: int, unlimited: int) -> int:
-    """Of a resource, what this process was given itself: `ulimit` may have been used."""
+def _most(what: int, wanted: int) -> int:
+    """As much of a resource as is wanted, if this process has it itself: `ulimit` may have been used."""
     hard = resource.getrlimit(what)[1]
-    return unlimited if hard == resource.RLIM_INFINITY else hard - 1
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
-@dataclass(frozen=True, slots=True)
 class _State:
-    """What `enter` prepared for `fork` and `lock`."""
+    """What `enter` prepared for `fork` and `lock`.
 
-    level: Level
-    processes: int
-    filters: dict[seccomp.Part, seccomp.Install]
-    back: Callable[[], int] = int
-    """Make the zygote's own pid namespace the one that children are born into."""
-    away: Callable[[], int] = int
-    """Make a new pid namespace for the next child."""
-    powerless: Callable[[], int] = int
-    """Drop every capability."""
-    cpu_seconds: int = field(default_factory=lambda: _most(resource.RLIMIT_CPU, FOREVER))
-    memory_bytes: int = field(default_factory=lambda: _most(resource.RLIMIT_AS, EVERYTHING))
-    """More than these cannot be allowed."""
+    Args:
+        level: of isolation.
+        processes: of a user.
+        filters: each installs one.
+        back: makes the zygote's own pid namespace the one that children are born into.
+        away: makes a new pid namespace for the next child.
+        powerless: drops every capability.
+    """
+
+    # neither a named tuple, whose fields cost more to read, nor a dataclass, whose module costs every fork
+    __slots__ = ("away", "back", "cpu_seconds", "filters", "level", "memory_bytes", "powerless", "processes")
+
+    def __init__(
+        self,
+        level: Level,
+        processes: int,
+        filters: dict[seccomp.Part, seccomp.Install],
+        back: Callable[[], int] = int,
+        away: Callable[[], int] = int,
+        powerless: Callable[[], int] = int,
+    ) -> None:
+        self.level, self.processes, self.filters = level, processes, filters
+        self.back, self.away, self.powerless = back, away, powerless
+        self.cpu_seconds = _most(resource.RLIMIT_CPU, FOREVER + 1) - 1
+        self.memory_bytes = _most(resource.RLIMIT_AS, EVERYTHING)
 
 
 _state: _State | None = None
@@ -95,6 +106,8 @@ def enter(place: Place) -> None:
         JailError: the machine does not allow it. The process is in no defined state then and should exit.
     """
     global _state
+    if (found := _most(resource.RLIMIT_NOFILE, OPEN_FILES)) < OPEN_FILES:
+        raise JailError(f"`ulimit -n` is {found}: {OPEN_FILES} open files are needed")
     try:
         _state = {"A": _enter_a, "B": _enter_b, "none": _enter_none}[place.level](place)
     except OSError as error:
@@ -133,7 +146,7 @@ def _part() -> None:
 @contextmanager
 def rehearsing() -> Iterator[Callable[[], None]]:
     """Meanwhile `lock` takes nothing from this process but what its limits say; gives what a forked process does."""
-    global _state, _is_zygote
+    global _is_zygote
 
     def part() -> None:
         if state.level == "A":
@@ -141,10 +154,12 @@ def rehearsing() -> Iterator[Callable[[], None]]:
         _part()
 
     state = _entered()
-    filters: dict[seccomp.Part, seccomp.Install] = dict.fromkeys(state.filters, _install_nothing)
-    _state, _is_zygote = replace(state, powerless=int, filters=filters), True
+    powerless, filters = state.powerless, state.filters
+    state.powerless, state.filters = int, dict.fromkeys(filters, _install_nothing)
+    _is_zygote = True
     yield part
-    _state, _is_zygote = state, False
+    state.powerless, state.filters = powerless, filters
+    _is_zygote = False
 
 
 def _install_nothing(pid: int) -> None:
@@ -187,7 +202,8 @@ def limit(role: Role) -> None:
             resource.RLIMIT_MEMLOCK: 0,
             resource.RLIMIT_MSGQUEUE: 0,
         }
-    for what, most in limits.items():
+    for what, wanted in limits.items():
+        most = _most(what, wanted)
         resource.setrlimit(what, (most, most))
 
 

@@ -12,7 +12,8 @@ def file_of(data: bytes, name: str = "data") -> int:
 
 def fill(fd: int, data: bytes) -> None:
     """Make a file hold `data` and nothing else; its position stays."""
-    os.ftruncate(fd, len(data))
+    # to nothing: where a process that shares it has set O_APPEND, data is written at the end, whatever it is told
+    os.ftruncate(fd, 0)
     done = 0
     while done < len(data):
         done += os.pwrite(fd, data[done:] if done else data, done)

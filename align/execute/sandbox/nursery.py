@@ -1,5 +1,6 @@
 """The warden's side of the zygote: what a candidate finds when it is born, the order to bear it, and how it ended."""
 
+import fcntl
 import os
 import select
 import socket
@@ -80,9 +81,10 @@ class Nursery:
         """Readable when the candidate has ended."""
 
     def close(self) -> None:
-        """Let go of the zygote; what candidates write stays open."""
+        """Let go of the zygote; what testers read stays open."""
         self._handoff.close()
-        for descriptor in (self._ends.commands, self._ends.pids, self._ends.results):
+        ends = self._ends
+        for descriptor in (ends.commands, ends.pids, ends.results, ends.files[GIVEN], ends.files[SOURCE]):
             os.close(descriptor)
 
     def start(
@@ -102,6 +104,9 @@ class Nursery:
             ZygoteGone: there is nobody to do it.
         """
         files = self._ends.files
+        for file in files.values():
+            # the one before may have set O_APPEND, which would hold for this one, too
+            fcntl.fcntl(file, fcntl.F_SETFL, 0)
         for number in (ANSWERS, STDOUT, STDERR):
             empty(files[number])
         fill(files[SOURCE], source)

@@ -17,7 +17,7 @@ from .channel import pair, receive, send
 from .memory import content
 from .nursery import Nursery, ZygoteGone
 from .process import Process
-from .turn import Entrant, Limits, Place, SupervisorGone, TesterEnded, Turn
+from .turn import TESTER_SECONDS, Entrant, Limits, Place, SupervisorGone, TesterEnded, Turn
 from .zygote import Ends, end_with_parent
 
 _REHEARSALS = 10
@@ -36,6 +36,7 @@ class Warden:
 
     def __init__(self, place: Place, zygote: int) -> None:
         self._place, self._zygote = place, zygote
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
         self._cores = os.sched_getaffinity(0)
         self._stays_until: float | None = None
         """Time at which a core is chosen anew; None when it is to be chosen now."""
@@ -44,7 +45,7 @@ class Warden:
         self._calls: bytes | None = None
         """What the next programs are run on before their tester asks for anything."""
         self._at_once = 1
-        """How many of them, by the length of verdicts."""
+        """How many of them, by the length of verdicts and the time of the tests."""
 
     def serve(self) -> None:
         """Until the supervisor goes."""
@@ -101,9 +102,11 @@ class Warden:
             alone, ran, how = len(made) < 2, turn.ran, str(error)
             ended = {"alone": alone, "how": how, "ran": ran, "signal": self.end_tester()}
             return [{"candidate": entrants[0].number, "tester": ended}], 0
-        self._calls = (turn.calls or self._calls) if again else None
+        calls = self._calls if turn.calls is None else turn.calls
+        self._calls = calls if again else None
         judged = [{"candidate": entrant.number, "tester": None} for entrant in entrants[: len(made) or 1]]
-        self._at_once = max(1, _UNREAD_BYTES * len(judged) // (turn.told or 1))
+        share = max(turn.told / _UNREAD_BYTES, turn.cpu() / TESTER_SECONDS, 0.01)
+        self._at_once = max(1, int(len(judged) / share))
         return judged, turn.told
 
     def _start_tester(self, checks: int, verdicts: int, memory: int) -> None:
@@ -116,6 +119,9 @@ class Warden:
                 self._place.channel.close()
                 ours.close()
                 self._place.nursery.close()
+                for descriptor in (1, 2):
+                    # what tests print is nobody's
+                    os.dup2(self._nowhere, descriptor)
                 jail.limit("tester")
                 # each of its turns is limited by itself
                 jail.lock("tester", memory, jail.FOREVER)

@@ -5,16 +5,16 @@ Decides nothing but when a process has used up its time.
 
 import os
 import socket
-import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from . import root
 from .candidate import BATCH, INTERACTIVE, MAIN
 from .channel import receive, send
 from .desk import Made
+from .folder import empty, looks
 from .memory import content, fill
 from .nursery import Nursery
 from .process import Budget, Process, wait
@@ -62,7 +62,7 @@ class Place:
     def __init__(self, channel: socket.socket, nursery: Nursery, folder: str | None) -> None:
         self.channel, self.nursery, self._folder = channel, nursery, folder
         # a folder of memory has a size for each of its entries: cheaper to ask for, and as sure
-        self._empty = os.stat(folder).st_size if folder == root.BOX else None
+        self._empty = looks(folder) if folder == root.BOX else None
 
     def ahead(self, entrants: Iterable[Entrant], calls: bytes) -> list[Made]:
         """Run candidates on the same calls, as many as their tester can be kept waiting for."""
@@ -124,7 +124,7 @@ class Place:
             OSError: what a program has left running, as it can at level none, still writes there.
         """
         if self._folder is not None and self._folder != root.BOX:
-            _empty(self._folder)
+            empty(self._folder)
             os.rmdir(self._folder)
 
     def _until_ended(self, program: Budget) -> tuple[str, bool]:
@@ -134,8 +134,8 @@ class Place:
 
     def _tidy(self) -> None:
         """Empty the folder, where a program has put something there."""
-        if self._folder is not None and os.stat(self._folder).st_size != self._empty:
-            _empty(self._folder)
+        if self._folder is not None and looks(self._folder) != self._empty:
+            empty(self._folder)
 
 
 class Turn:
@@ -150,13 +150,18 @@ class Turn:
         self._place, self._line = place, line
         self._entrants = {entrant.number: entrant for entrant in entrants}
         self._patience = max(entrant.limits.cpu_seconds for entrant in entrants)
-        self._tester = Budget(tester, tester.cpu() + TESTER_SECONDS + self._patience)
+        self._allowed = TESTER_SECONDS + self._patience
+        self._tester = Budget(tester, tester.cpu() + self._allowed)
         self.ran = False
         """A candidate was run: what its tester does from then on may be because of it."""
         self.calls: bytes | None = None
         """On which the tester had the last one run first, if it did."""
         self.told = 0
         """Bytes of the tester's verdicts."""
+
+    def cpu(self) -> float:
+        """CPU seconds that the tester has used in this turn."""
+        return self._allowed - self._tester.left()
 
     def take(self, made: Sequence[Made]) -> bool:
         """Until the tester is done; whether it wants the next candidates to be run on the same calls beforehand.
@@ -177,20 +182,17 @@ class Turn:
             self._await(None)
             order, files = self._order()
             match order:
-                case {"done": int() as told, "again": bool() as again}:
+                case {"done": int() as told, "again": bool() as again} if not files:
                     self.told = told
                     return again
                 case {
                     "run": "batch" | "interactive" | "main" as mode,
                     "candidate": int() as number,
                     "first": bool() as first,
-                }:
-                    if number not in self._entrants or len(files) not in (1, 2):
-                        raise TesterEnded("gone")
+                } if number in self._entrants and len(files) in (1, 2):
                     self._send(self._run(mode, self._entrants[number], first, *files))
                 case _:
-                    # only tests that reach into their own process can bring this about
-                    raise TesterEnded("gone")
+                    _refuse(files)
 
     def _run(self, mode: str, entrant: Entrant, first: bool, given: int, source: int | None = None) -> dict[str, Any]:
         self.ran = True
@@ -205,8 +207,9 @@ class Turn:
     def _until_stopped(self, program: Budget) -> tuple[str, bool]:
         """Watch program and tester while they talk, until the tester says stop."""
         how, alive = self._await(program)
-        if "stop" not in self._order()[0]:
-            raise TesterEnded("gone")
+        order, files = self._order()
+        if "stop" not in order or files:
+            _refuse(files)
         return how, alive
 
     def _await(self, program: Budget | None) -> tuple[str, bool]:
@@ -230,10 +233,10 @@ class Turn:
     def _order(self) -> tuple[dict[str, Any], list[int]]:
         try:
             got = receive(self._line)
-        except ValueError:
-            got = None  # no message of ours: the tests have taken over their process
-        if got is None:
-            raise TesterEnded("gone")
+        except (ValueError, RecursionError):
+            got = None
+        if got is None or not isinstance(got[0], dict):
+            _refuse([] if got is None else got[1])
         return got
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -243,20 +246,18 @@ class Turn:
             raise TesterEnded("gone") from None
 
 
-def _read(fd: int) -> bytes:
+def _refuse(files: list[int]) -> NoReturn:
+    """The tester has ended, or its tests have taken over its process."""
+    for file in files:
+        os.close(file)
+    raise TesterEnded("gone")
+
+
+def _read(file: int) -> bytes:
     """What a file holds, which is closed."""
-    found = content(fd)
-    os.close(fd)
-    return found
-
-
-def _empty(folder: str) -> None:
-    """Remove what is in a folder; links are removed, never followed."""
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            # a program may have locked its own folders
-            os.chmod(entry.path, stat.S_IRWXU)
-            _empty(entry.path)
-            os.rmdir(entry.path)
-        else:
-            os.unlink(entry.path)
+    try:
+        return content(file)
+    except OSError:
+        raise TesterEnded("gone") from None
+    finally:
+        os.close(file)

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from align.execute import Pool, crew, program_for
+from align.execute.isolation import probe
 from align.execute.worker import Worker
 from align.schema import Limits, Problem
 
@@ -25,8 +26,19 @@ def singly(monkeypatch):
     return switch
 
 
-def executions(problem, solutions):
-    with Pool(1, isolation="none", timeout=1) as pool:
+@pytest.fixture(params=["A", "B", "none"])
+def level(request):
+    return available(request.param)
+
+
+def available(level):
+    if level != "none" and (reason := probe(level)):
+        pytest.skip(reason)
+    return level
+
+
+def executions(problem, solutions, level="none"):
+    with Pool(1, isolation=level, timeout=1) as pool:
         return list(pool.run([program_for(problem, solution=text) for text in solutions]))
 
 
@@ -74,11 +86,12 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_verdicts_are_the_same_as_one_by_one(singly, form):
-    ahead = facts(executions(FORMS[form], SOLUTIONS))
+@pytest.mark.parametrize(("form", "level"), [*((form, "none") for form in FORMS), ("asserts", "A"), ("asserts", "B")])
+def test_verdicts_are_the_same_as_one_by_one(singly, form, level):
+    available(level)
+    ahead = facts(executions(FORMS[form], SOLUTIONS, level))
     singly()
-    assert ahead == facts(executions(FORMS[form], SOLUTIONS))
+    assert ahead == facts(executions(FORMS[form], SOLUTIONS, level))
     assert ahead[0][0] == "passed"
     assert {"compile_error", "runtime_error"} <= {outcome for outcome, *_ in ahead}
 
@@ -101,14 +114,113 @@ def test_a_tester_that_dies_of_one_program_judges_the_others():
     assert found[4].reason == "exited"
 
 
-def test_verdicts_longer_than_a_socket_holds():
-    text = "y" * 900
-    tests = [f"assert f({number}) == {number}, {text!r}" for number in range(60)]
-    tests += ["import sys", f"assert f(0) == 0, {text!r}"]
-    problem = Problem(prompt="", entry_point="f", tests=tests)
-    talk = "import sys\nprint('z' * 5000, file=sys.stderr)\ndef f(x):\n    return {}"
-    found = executions(problem, [talk.format(f"-1 - {number}") for number in range(24)])
-    assert [each.outcome for each in found] == ["wrong_answer"] * 24
+def test_long_verdicts_do_not_fill_the_socket():
+    """A socket holds some eight of thirty thousand cases."""
+    tests = [json.dumps({"input": [0], "output": 0})] * 30_000
+    problem = Problem(prompt="", entry_point="f", test_kind="calls", tests=tests)
+    found = executions(problem, [f"def f(x):\n    return {number}" for number in range(14)])
+    assert [each.outcome for each in found] == ["passed", *["wrong_answer"] * 13]
+    assert {each.tests_total for each in found} == {30_000}
+
+
+@pytest.mark.slow
+def test_slow_tests_are_not_ended_for_judging_several(monkeypatch):
+    """Each takes a fifth of the time that a tester has for a turn."""
+    told = []
+    whole = Worker.judge
+
+    def judge(self, *args, **keywords):
+        for report in whole(self, *args, **keywords):
+            told.append(type(report).__name__)
+            yield report
+
+    monkeypatch.setattr(crew.Worker, "judge", judge)
+    slow = "import time\nend = time.process_time() + 0.8\nwhile time.process_time() < end: pass\nassert f(1) >= 1"
+    found = executions(Problem(prompt="", entry_point="f", tests=[slow]), [f"def f(x): return {n}" for n in range(8)])
+    assert [each.outcome for each in found] == ["wrong_answer", *["passed"] * 7]
+    assert told == ["Facts"] * 8
+
+
+APPENDS = """
+import fcntl, os
+text = b"import builtins\\nbuiltins.compile = lambda *a, **k: str()\\n"
+text += b"def f(x): return x + 1\\ndef g(x): return x * x\\n"
+os.ftruncate(4, 0)
+os.pwrite(4, (b"0 %d\\n" % len(text)) + text + b"#" * 4000, 0)
+fcntl.fcntl({}, fcntl.F_SETFL, os.O_APPEND)
+def f(x): return x
+"""
+
+
+@pytest.mark.parametrize("descriptor", range(5))
+def test_a_program_leaves_nothing_in_the_files_of_the_next_ones(level, descriptor):
+    """Candidates share their files' descriptions: O_APPEND stays, and makes pwrite ignore its place."""
+    first, second = FORMS["asserts"], Problem(prompt="", entry_point="g", tests=["assert g(3) == 9"])
+    pad = "  # " + "p" * 300
+    programs = [
+        program_for(problem, solution=solution + pad)
+        for problem, solution in (
+            (first, APPENDS.format(descriptor)),
+            (first, "def f(x): return 0"),
+            (first, "def f(x): return x + 1"),
+            (second, "def g(x): return 1"),
+            (second, "def g(x): return x * x"),
+        )
+    ]
+    with Pool(1, isolation=level) as pool:
+        found = [each.outcome for each in pool.run(programs)]
+    assert found == ["wrong_answer", "wrong_answer", "passed", "wrong_answer", "passed"]
+
+
+HOSTILE_TESTS = """
+import fcntl, os, sys
+frame = sys._getframe()
+while "desk" not in frame.f_locals or "verdicts" not in frame.f_locals:
+    frame = frame.f_back
+desk, send = frame.f_locals["desk"], sys.modules["sandbox.channel"].send
+{}
+assert f(1) == 2
+"""
+ATTACKS = {
+    "leave answers": 'os.pwrite(desk._files.made, b\'["loaded"]\\n["value",2]\\n\' * 50, 0)\n'
+    "fcntl.fcntl(desk._files.made, fcntl.F_SETFL, os.O_APPEND)",
+    "nest": "desk._channel.send(b'[' * 100_000)",
+    "send a number": "desk._channel.send(b'7')",
+    "hand over a socket": "import socket\ns = socket.socketpair()[0].fileno()\n"
+    "send(desk._channel, {'run': 'batch', 'candidate': desk._number, 'first': True}, [s])",
+    "ask for nobody": "send(desk._channel, {'run': 'batch', 'candidate': 99, 'first': True}, [1])",
+    "hand over much": "send(desk._channel, {'done': 1, 'again': False}, [1] * 60)",
+    "print": "print('x' * (66 << 20))",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_hostile_tests_harm_no_other_problem(level, attack):
+    hostile = Problem(prompt="", entry_point="f", tests=[HOSTILE_TESTS.format(ATTACKS[attack])])
+    programs = [program_for(hostile, solution=f"def f(x): return 2  # {number}") for number in range(2)]
+    honest = Problem(prompt="", entry_point="f", tests=["print('y' * 10_000)\nassert f(1) == 2"])
+    programs += [program_for(honest, solution=f"def f(x): return {value}") for value in (9, 8, 2)]
+    with Pool(1, isolation=level) as pool:
+        found = [each.outcome for each in pool.run(programs)]
+    assert found[2:] == ["wrong_answer", "wrong_answer", "passed"]
+    assert "infra_error" not in found
+
+
+BOXES = {
+    "locked": "import os\nos.chmod(os.getcwd(), 0)",
+    "locked with a file": "import os\nopen('a', 'w').close()\nos.chmod(os.getcwd(), 0)",
+    "deep": "import os\nfor _ in range(60):\n    os.mkdir('a' * 200)\n    os.chdir('a' * 200)",
+}
+
+
+@pytest.mark.parametrize("what", BOXES)
+def test_a_program_cannot_spoil_the_folder_for_the_next(what):
+    if reason := probe("A"):
+        pytest.skip(reason)
+    writes = "def f(x):\n    open('b', 'w').close()\n    return x + 1  # {}"
+    solutions = [writes.format(0), BOXES[what] + "\ndef f(x): return 0", writes.format(1), writes.format(2)]
+    found = executions(FORMS["asserts"], solutions, "A")
+    assert [each.outcome for each in found] == ["passed", "wrong_answer", "passed", "passed"]
 
 
 def test_the_first_result_does_not_wait_for_slow_programs():
