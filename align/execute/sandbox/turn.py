@@ -134,8 +134,12 @@ class Place:
 
     def _tidy(self) -> None:
         """Empty the folder, where a program has put something there."""
-        if self._folder is not None and looks(self._folder) != self._empty:
-            empty(self._folder)
+        try:
+            if self._folder is not None and looks(self._folder) != self._empty:
+                empty(self._folder)
+        except FileNotFoundError:
+            # at level none a program can also remove it
+            os.mkdir(str(self._folder), 0o700)
 
 
 class Turn:

@@ -96,6 +96,9 @@ def _live(command: bytes, level: str) -> None:
     os.closerange(COMMANDS, RESULTS + 1)
     if level != "A":
         end_with_parent()
+    if level == "none":
+        # the one before may have removed it, and it was made anew
+        os.chdir(os.environ["HOME"])
     candidate.run(command)
 
 

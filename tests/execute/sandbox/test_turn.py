@@ -209,17 +209,19 @@ def test_hostile_tests_harm_no_other_problem(level, attack):
 BOXES = {
     "locked": "import os\nos.chmod(os.getcwd(), 0)",
     "locked with a file": "import os\nopen('a', 'w').close()\nos.chmod(os.getcwd(), 0)",
+    "removed": "import os, shutil\nshutil.rmtree(os.getcwd())",
     "deep": "import os\nfor _ in range(60):\n    os.mkdir('a' * 200)\n    os.chdir('a' * 200)",
 }
 
 
-@pytest.mark.parametrize("what", BOXES)
-def test_a_program_cannot_spoil_the_folder_for_the_next(what):
-    if reason := probe("A"):
-        pytest.skip(reason)
+@pytest.mark.parametrize(
+    ("what", "level"), [*((what, "none") for what in BOXES), *((what, "A") for what in BOXES if what != "removed")]
+)
+def test_a_program_cannot_spoil_the_folder_for_the_next(what, level):
+    available(level)
     writes = "def f(x):\n    open('b', 'w').close()\n    return x + 1  # {}"
     solutions = [writes.format(0), BOXES[what] + "\ndef f(x): return 0", writes.format(1), writes.format(2)]
-    found = executions(FORMS["asserts"], solutions, "A")
+    found = executions(FORMS["asserts"], solutions, level)
     assert [each.outcome for each in found] == ["passed", "wrong_answer", "passed", "passed"]
 
 

@@ -15,7 +15,7 @@ def late():
     return rehearsals()
 
 candidate.rehearsals = late
-jail.enter(jail.Place("none"))
+jail.enter(jail.Place("none", work=os.getcwd()))
 bearer = nursery.Nursery(zygote.start("none", os.open(os.devnull, os.O_RDONLY)))
 source, call = candidate.source_file("", "def f(x): return x * 2"), codec.dumps(["f", (21,), {}])
 born = bearer.start("batch", source, call, None, 1 << 30, 5.0)
@@ -25,10 +25,11 @@ print([os.pread(file, 1000, 0).decode() for file in (files.answers, files.stderr
 """
 
 
-def test_a_program_ordered_before_the_zygote_has_rehearsed_is_run_as_any_other():
+def test_a_program_ordered_before_the_zygote_has_rehearsed_is_run_as_any_other(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-s", "-P", "-S", "-c", LATE],
         env={"PYTHONPATH": str(PACKAGE)},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
